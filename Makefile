@@ -1,0 +1,58 @@
+# Everything sets itself up: `make demo` and `make test` need Python 3.11 or newer and a package index, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := -m pytest -q -n 2 --dist worksteal
+OTHERS := $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python $(HOME)/.pyenv/versions/3.13.*/bin/python) \
+          $(shell command -v python3.12 2>/dev/null) $(shell command -v python3.13 2>/dev/null)
+OTHER_VERSIONS := $(sort $(foreach python,$(OTHERS),$(shell $(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)))
+
+.PHONY: help demo test quick lint bench clean $(addprefix test-,$(OTHER_VERSIONS))
+
+help:
+	@echo "make demo    train three small models, print their runs and metrics, draw demo-output/accuracy.png"
+	@echo "make test    every test, on every supported Python that is installed"
+	@echo "make quick   the tests that take less than a few seconds, and nothing else"
+	@echo "make lint    formatting, lint and types"
+	@echo "make bench   benchmarks beside peers, written to benchmarks/RESULTS.md"
+
+$(BIN)/uv:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/demo-ready: $(BIN)/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+$(VENV)/test-ready: $(BIN)/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/demo-ready
+	$(BIN)/hindsight demo
+
+lint: $(VENV)/test-ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+quick: $(VENV)/test-ready
+	$(BIN)/python $(PYTEST) -m 'not slow and not s3'
+
+test: lint
+	$(BIN)/python $(PYTEST)
+	@set -e; for version in $(OTHER_VERSIONS); do $(MAKE) --no-print-directory test-$$version; done
+
+# The other versions run everything but the long crash matrix, each in an environment of its own.
+$(addprefix test-,$(OTHER_VERSIONS)): test-%: $(BIN)/uv
+	python=$$(for p in $(OTHERS); do $$p -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$*")' 2>/dev/null && echo $$p && break; done); \
+	test -x .venv-$*/bin/python || $$python -m venv .venv-$*; \
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --constraint constraints.txt --editable '.[test]' && \
+	.venv-$*/bin/python $(PYTEST) -m 'not slow'
+
+bench: $(BIN)/uv
+	$(PYTHON) benchmarks/run.py
+
+clean:
+	rm -rf .venv .venv-* build *.egg-info demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

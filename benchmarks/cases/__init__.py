@@ -1,0 +1,3 @@
+"""One file per benchmark, in the order of the table."""
+
+ALL = ("log_latency", "throughput", "disk", "frame", "start", "snapshot", "crash", "capture")

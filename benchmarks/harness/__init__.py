@@ -1,0 +1,1 @@
+"""What every benchmark shares; standard library only, since it runs in the environment of every peer."""

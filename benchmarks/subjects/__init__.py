@@ -1,0 +1,9 @@
+"""One file per measured library; a new one is a file here and its name in the cases that it takes part in."""
+
+EVERYBODY = ("hindsight", "flordb", "kohakuboard", "laaos", "tensorboardx", "trackio", "wandb", "datafolio")
+"""Order of the columns."""
+
+LEFT_OUT = {
+    "minimetr": "left out, not published as a package",
+    "mlflow, aim, dvclive": "left out to keep the whole run short",
+}

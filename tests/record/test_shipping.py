@@ -1,0 +1,214 @@
+"""Remote stores that are slow, away, or come back: journals wait in the spool and nothing is lost."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+import tracker
+from tests.record import reading
+from tracker.config import Settings
+from tracker.errors import StoreUnavailable
+from tracker.record.context import set_scope
+from tracker.record.identity import Identity
+from tracker.record.recorder import Recorder
+from tracker.record.run import Run
+from tracker.store.base import Store
+from tracker.store.ids import new_id
+from tracker.store.keys import SegmentKey
+from tracker.store.memory import MemoryStore
+from tracker.store.open import open_store
+
+
+class Wayward(MemoryStore):
+    """A store in memory that takes no bytes while it is away, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        name = f"wayward-{new_id()}"
+        open_store(f"memory://{name}")
+        super().__init__(name)
+        self.away = False
+        self.asked = threading.Event()
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write a key, or be away."""
+        self.asked.set()
+        self._check()
+        super().put(key, data)
+
+    def create(self, key: str, data: bytes | memoryview) -> None:
+        """Write a new key, or be away."""
+        self._check()
+        super().create(key, data)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove keys, or be away."""
+        self._check()
+        super().delete(keys)
+
+    def _check(self) -> None:
+        if self.away:
+            raise StoreUnavailable("the store is away")
+
+
+def begin(store: Store, folder: Path, **settings: object) -> Run:
+    """A run with a remote store, into which this thread logs from now on."""
+    options = {"spool": str(folder / "spool"), "flush_interval_s": 3600.0, "journal_bytes": 4096, "capture": ()}
+    run = Run(
+        store,
+        Settings(**options | settings),  # type: ignore[arg-type]
+        Identity(project="p", script="s"),
+        Recorder(),
+        root=folder,
+    )
+    set_scope(run.recorder.root)
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _leave_the_run() -> object:
+    """Let later tests log elsewhere."""
+    from tracker.record.context import PROCESS
+
+    yield
+    set_scope(PROCESS.root)
+
+
+def log_numbers(count: int) -> None:
+    """Log 0, 1, 2 … as ``x``."""
+    for number in range(count):
+        tracker.log("x", number)
+
+
+def log_and_commit_away(store: Wayward, run: Run) -> bool:
+    """Log and commit while the store is away; the background thread may be the first to notice."""
+    store.away = True
+    log_numbers(500)
+    return run.commit()
+
+
+def finish_away(store: Wayward, run: Run) -> None:
+    """End a run while the store is away."""
+    store.away = True
+    run.finish()
+
+
+def journals(folder: Path) -> list[Path]:
+    """What waits in the spool."""
+    return sorted(folder.glob("spool/*/runs/*/journal/*.journal"))
+
+
+def test_flushed_segments_and_the_rest_are_one_series(tmp_path: Path) -> None:
+    """Commits at any moment, merged now and then, and the end: every value is there once, in its row."""
+    store = Wayward()
+    run = begin(store, tmp_path, journal_bytes=64 << 10)
+    for step in tracker.loop("step", range(200)):
+        tracker.log("x", step)
+        tracker.log("x", step + 0.5)
+        if step % 7 == 0:
+            assert run.commit()
+            assert reading.values(store, run.id, "x")[-1] == step + 0.5
+    run.finish()
+
+    assert reading.values(store, run.id, "x") == [value for step in range(200) for value in (step, step + 0.5)]
+    assert journals(tmp_path) == []
+
+
+def test_merging_keeps_the_number_of_small_segments_low(tmp_path: Path) -> None:
+    """Every eighth flush covers the ones before it, and those are removed."""
+    store = Wayward()
+    run = begin(store, tmp_path, journal_bytes=64 << 10)
+    for number in range(64):
+        tracker.log("x", number)
+        run.commit()
+
+    segments = [SegmentKey.parse(info.key) for info in store.list(f"runs/{run.id}/data/")]
+    assert len(segments) <= 8
+    run.finish()
+    assert len(list(store.list(f"runs/{run.id}/data/"))) == 1
+    assert reading.values(store, run.id, "x") == list(range(64))
+
+
+def test_a_store_that_is_away_for_a_while_loses_nothing(tmp_path: Path) -> None:
+    """Logging goes on, the user hears of it once, and everything is there when it is back."""
+    store = Wayward()
+    run = begin(store, tmp_path)
+    with pytest.warns(RuntimeWarning, match="kept on this machine"):
+        assert not log_and_commit_away(store, run)
+    assert len(journals(tmp_path)) > 3
+
+    store.away = False
+    run.finish()
+    assert reading.values(store, run.id, "x") == list(range(500))
+    assert journals(tmp_path) == []
+
+
+def test_a_store_that_stays_away_leaves_all_to_recovery(tmp_path: Path) -> None:
+    """The end waits in the spool, too; a later recovery ships it all, and doing it again changes nothing."""
+    store = Wayward()
+    run = begin(store, tmp_path)
+    log_numbers(500)
+    with pytest.warns(RuntimeWarning, match="kept on this machine"):
+        finish_away(store, run)
+    assert journals(tmp_path)
+    store.away = False
+
+    ship_as_another_process(store, run)
+
+    assert reading.values(store, run.id, "x") == list(range(500))
+    assert journals(tmp_path) == []
+    assert b'"finished"' in store.get(f"runs/{run.id}/attempts/{run.attempt}/end.json")
+
+
+def ship_as_another_process(store: Store, run: Run) -> None:
+    """Recover the spool of a run whose process, this one, is said to be dead."""
+    import msgspec
+
+    from tracker.store import frames
+    from tracker.store.recovery import recover
+
+    for info in list(run.spool.list(f"runs/{run.id}/journal/")):
+        data = run.spool.get(info.key)
+        header, layout = frames.decode_header(data, key=info.key)
+        dead = msgspec.structs.replace(header, writer=msgspec.structs.replace(header.writer, started=1.0))
+        run.spool.put(info.key, frames.encode_header(dead, layout) + data[frames.HEADER_BYTES :])
+    for _ in range(2):
+        assert recover(store, run.spool).problems == {}
+
+
+def test_the_limit_of_waiting_journals_drops_and_counts(tmp_path: Path) -> None:
+    """What comes beyond the limit while the store is away is counted; what came before it stays."""
+    store = Wayward()
+    run = begin(store, tmp_path, journal_limit_bytes=300_000)
+    store.away = True
+    with warnings.catch_warnings(record=True) as told:  # also, at some moment, that the store is away
+        warnings.simplefilter("always")
+        log_numbers(2000)
+    assert any("wait to be sealed, the limit is 300000" in str(each.message) for each in told)
+    dropped = run.recorder.dropped["no room"]
+    store.away = False
+    run.finish()
+
+    values = reading.values(store, run.id, "x")
+    assert 0 < dropped == 2000 - len(values)
+    assert values == list(range(len(values)))
+
+
+def test_the_background_thread_flushes_and_lives_on(tmp_path: Path) -> None:
+    """Without any call of the user, segments appear while the run goes on, also after the store was away."""
+    store = Wayward()
+    run = begin(store, tmp_path, flush_interval_s=0.01)
+    store.away = True
+    tracker.log("x", 1)
+    store.asked.clear()
+    assert store.asked.wait(20)
+    store.away = False
+    while not list(store.list(f"runs/{run.id}/data/")):
+        pass
+
+    assert reading.values(store, run.id, "x") == [1]
+    run.finish()

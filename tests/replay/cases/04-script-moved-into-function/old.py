@@ -1,0 +1,10 @@
+import tracker
+
+model = make_model()
+opt = make_optimizer(model)
+for epoch in range(10):
+    for batch in loader:
+        loss = model.loss(batch)
+        loss.backward()
+        opt.step()
+    save(model)

@@ -1,0 +1,7 @@
+import tracker
+
+for step, batch in enumerate(loader):
+    loss = update(batch)
+    print("step", step, loss)
+    tracker.log("loss", loss)
+    schedule.step()

@@ -1,0 +1,6 @@
+import tracker
+
+for step, batch in enumerate(loader):
+    loss = update(batch)
+    print("step", step, loss)
+    schedule.step()

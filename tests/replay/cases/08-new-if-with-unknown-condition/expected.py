@@ -1,0 +1,6 @@
+import tracker
+
+for step, batch in enumerate(loader):
+    loss = update(batch)
+    tracker.log("loss", loss)
+    schedule.step()

@@ -1,0 +1,5 @@
+import tracker
+
+for step, batch in enumerate(loader):
+    loss = update(batch)
+    schedule.step()

@@ -1,0 +1,7 @@
+import tracker
+
+data = load("mnist")
+model = Classifier(784, 10)
+for epoch in range(3):
+    acc = model.train_one(data)
+model.save("mnist.bin")

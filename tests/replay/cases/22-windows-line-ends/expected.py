@@ -1,0 +1,6 @@
+import tracker
+
+for x in data:
+    y = f(x)
+    tracker.log("y", y)
+print("done")

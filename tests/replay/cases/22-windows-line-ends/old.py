@@ -1,0 +1,5 @@
+import tracker
+
+for x in data:
+    y = f(x)
+print("done")

@@ -1,0 +1,5 @@
+import tracker
+
+def f(x):
+    y = g(x)
+    return y

@@ -1,0 +1,3 @@
+import tracker
+
+print "python two"

@@ -1,0 +1,4 @@
+import tracker
+
+for x in data:
+    fit(x)

@@ -1,0 +1,5 @@
+import tracker
+
+for x in data:
+    loss = train_step(x)
+    opt.step()

@@ -1,0 +1,3 @@
+for epoch in range(2):
+    loss = fit()
+    save()

@@ -1,0 +1,9 @@
+import tracker
+
+def train():
+    loss = a()
+    step()
+
+def test():
+    loss = b()
+    report()

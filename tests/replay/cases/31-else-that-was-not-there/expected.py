@@ -1,0 +1,9 @@
+import tracker
+
+for step, batch in enumerate(loader):
+    loss = fit(batch)
+    if loss.isfinite():
+        opt.step()
+    else:
+        tracker.log("skipped", step)
+    sched.step()

@@ -1,0 +1,7 @@
+import tracker
+
+for step, batch in enumerate(loader):
+    loss = fit(batch)
+    if loss.isfinite():
+        opt.step()
+    sched.step()

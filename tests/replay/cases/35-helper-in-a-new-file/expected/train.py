@@ -1,0 +1,6 @@
+import tracker
+from probes import curvature
+
+for x in data:
+    w = descend(w, x)
+    tracker.log("curvature", curvature(w, x))

@@ -1,0 +1,2 @@
+def curvature(w, x):
+    return float((x @ w) ** 2)

@@ -1,0 +1,15 @@
+import tracker
+
+def train(model, loader):
+    model.train()
+    for x, y in loader:
+        out = model(x)
+        loss = criterion(out, y)
+        loss.backward()
+
+def evaluate(model, loader):
+    model.eval()
+    for x, y in loader:
+        out = model(x)
+        loss = criterion(out, y)
+        total += loss.item()

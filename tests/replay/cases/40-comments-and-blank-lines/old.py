@@ -1,0 +1,10 @@
+import tracker
+
+for epoch in range(3):
+    # one pass over the data
+    loss = fit(model)  # mean over batches
+
+    # keep an eye on the loss
+
+    # then the checkpoint
+    save(model)

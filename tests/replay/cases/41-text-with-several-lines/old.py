@@ -1,0 +1,5 @@
+import tracker
+
+def report(model):
+  text = model.describe()
+  return text

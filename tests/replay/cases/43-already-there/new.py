@@ -1,0 +1,6 @@
+import tracker
+
+for x in data:
+    loss = fit(x)
+    tracker.log("loss", loss)
+    step(x)

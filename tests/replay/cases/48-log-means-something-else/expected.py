@@ -1,0 +1,7 @@
+from math import log
+import tracker
+
+for x in data:
+    loss = -log(predict(x))
+    tracker.log("loss", loss)
+    update(loss)

@@ -1,0 +1,5 @@
+import tracker
+
+for split in ("train", "val"):
+    score = evaluate(split)
+    print(split, score)

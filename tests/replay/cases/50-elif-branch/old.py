@@ -1,0 +1,10 @@
+import tracker
+
+for x in data:
+    if warm(x):
+        lr = 0.01
+    elif hot(x):
+        lr = 0.1
+    else:
+        lr = 1.0
+    fit(x, lr)

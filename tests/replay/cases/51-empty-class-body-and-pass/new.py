@@ -1,0 +1,8 @@
+import tracker
+
+class Callback:
+    def on_epoch_end(self, trainer, loss):
+        tracker.log("loss", loss)
+
+    def on_step_end(self, trainer):
+        ...

@@ -1,0 +1,5 @@
+import tracker
+
+def prepare(g, h, cfg):
+    b = build(cfg)
+    return cfg

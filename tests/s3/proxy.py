@@ -1,0 +1,171 @@
+"""A proxy between a store and an S3 server that fails on purpose, at the level of HTTP.
+
+It forwards whole requests, byte for byte, so that signatures stay valid. Each planned fault applies to the next
+requests that match it, and everything that was done is written down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+Kind = Literal["slow-down", "error", "cut-request", "lost-reply", "hang", "stale-list", "cut-reply"]
+
+
+@dataclass
+class Fault:
+    """What goes wrong, for which requests (method and path), and how often."""
+
+    kind: Kind
+    method: str
+    path: str  # a regular expression that the path, without the query, contains
+    times: int = 1
+
+    def matches(self, method: str, path: str) -> bool:
+        return self.times > 0 and method == self.method and re.search(self.path, urlsplit(path).path) is not None
+
+
+@dataclass
+class Proxy:
+    """A running proxy: its address, the faults that are still planned, and the requests it saw."""
+
+    endpoint: str
+    faults: list[Fault] = field(default_factory=list)
+    seen: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, what happened
+    released: threading.Event = field(default_factory=threading.Event)  # lets hanging answers go
+    listings: dict[str, Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fail(self, kind: Kind, method: str, path: str, times: int = 1) -> None:
+        """Plan a fault for the next matching requests."""
+        self.faults.append(Fault(kind, method, path, times))
+
+    def take(self, method: str, path: str) -> Kind | None:
+        """The fault for this request, counted as used."""
+        with self.lock:
+            for fault in self.faults:
+                if fault.matches(method, path):
+                    fault.times -= 1
+                    return fault.kind
+        return None
+
+    def count(self, method: str, path: str) -> int:
+        """How many matching requests arrived here."""
+        return sum(1 for m, p, _ in self.seen if m == method and re.search(path, urlsplit(p).path))
+
+
+@contextlib.contextmanager
+def proxy_to(endpoint: str) -> Iterator[Proxy]:
+    """A proxy in front of a server, on a free port of 127.0.0.1, in threads of this process."""
+    upstream = urlsplit(endpoint).netloc
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    proxy = Proxy(f"http://127.0.0.1:{server.server_port}")
+    server.proxy, server.upstream = proxy, upstream  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_any(self) -> None:
+        proxy: Proxy = self.server.proxy  # type: ignore[attr-defined]
+        fault = proxy.take(self.command, self.path)
+        proxy.seen.append((self.command, self.path, fault or "forwarded"))
+        if fault == "cut-request":
+            self._read_half()
+            return self._hang_up()
+        body = self._read_body()
+        if fault == "slow-down":
+            return self._answer(503, _error("SlowDown", "Please reduce your request rate."))
+        if fault == "error":
+            return self._answer(500, _error("InternalError", "We encountered an internal error."))
+        if fault == "hang":
+            proxy.released.wait(60)
+            return self._hang_up()
+        return self._forward(proxy, fault, body)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_any  # noqa: N815
+
+    def _forward(self, proxy: Proxy, fault: Kind | None, body: bytes) -> None:
+        status, headers, reply = self._ask_upstream(body)
+        if fault == "lost-reply":
+            return self._hang_up()
+        if "list-type=2" in self.path:
+            with proxy.lock:
+                old = proxy.listings.get(self.path)
+                proxy.listings[self.path] = (status, headers, reply)
+            if fault == "stale-list" and old is not None:
+                status, headers, reply = old
+        return self._answer(status, reply, headers, cut=fault == "cut-reply")
+
+    def _ask_upstream(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(self.server.upstream, timeout=60)  # type: ignore[attr-defined]
+        try:
+            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in {"connection", "expect"}:
+                    connection.putheader(name, value)
+            connection.endheaders(body)
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            connection.close()
+
+    def _answer(
+        self, status: int, body: bytes, headers: list[tuple[str, str]] | None = None, *, cut: bool = False
+    ) -> None:
+        self.send_response_only(status)
+        for name, value in headers or [("Content-Type", "application/xml")]:
+            if name.lower() not in {"content-length", "transfer-encoding", "connection"} or self.command == "HEAD":
+                self.send_header(name, value)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if cut:
+            self.wfile.write(body[: len(body) // 2])
+            return self._hang_up()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        return None
+
+    def _read_body(self) -> bytes:
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            raise NotImplementedError("chunked requests")
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _read_half(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)) // 2)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.wfile.flush()
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # a client that gave up
+            super().handle()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing on the terminal; ``Proxy.seen`` has it all."""
+
+
+def _error(code: str, message: str) -> bytes:
+    return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'.encode()

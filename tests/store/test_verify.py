@@ -1,0 +1,241 @@
+"""Verification reads every byte of a store that was really recorded, and names each kind of damage."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from tests.conftest import remote
+from tracker.errors import NotFound
+from tracker.store import objects
+from tracker.store.base import Store
+from tracker.store.documents import Launch, encode
+from tracker.store.ids import new_id
+from tracker.store.keys import SegmentKey, launch_document, object_key
+from tracker.store.local import LocalStore
+from tracker.store.open import open_store
+from tracker.store.verify import Report, verify
+
+SCRIPT = """
+import random
+import tracker
+tracker.arg("lr", 0.1)
+for epoch in tracker.loop("epoch", range(3)):
+    for step in tracker.loop("step", range(100)):
+        tracker.log("loss", random.random())
+"""
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one finished run, its code and two objects."""
+    project = tmp_path_factory.mktemp("project")
+    (project / "train.py").write_text(SCRIPT)
+    environment = {**os.environ, "HINDSIGHT_STORE": str(project / "store")}
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    subprocess.run([sys.executable, "train.py"], cwd=project, check=True, env=environment)
+    store = open_store(project / "store")
+    for payload in (b"one", b"two" * 1000):
+        objects.put_object(store, payload)
+    return project / "store"
+
+
+@pytest.fixture
+def store(recorded: Path, tmp_path: Path) -> LocalStore:
+    """A copy of it, to be damaged."""
+    shutil.copytree(recorded, tmp_path / "store")
+    return LocalStore(tmp_path / "store")
+
+
+def only(report: Report) -> tuple[str, str, str]:
+    """Kind, key and words of the one problem of a report."""
+    assert len(report.problems) == 1, report.problems
+    return report.problems[0].kind, report.problems[0].key, report.problems[0].detail
+
+
+def keys_with(store: Store, ending: str) -> list[str]:
+    return [info.key for info in store.list() if info.key.endswith(ending)]
+
+
+def flip(store: Store, key: str, position: int) -> None:
+    """Change one bit of a key."""
+    data = bytearray(store.get(key))
+    data[position] ^= 0x10
+    store.put(key, bytes(data))
+
+
+def test_a_recorded_store_is_sound(store: LocalStore) -> None:
+    """What a run wrote is read completely, and nothing is wrong with it."""
+    seen = []
+
+    report = verify(store, on_key=lambda info: seen.append(info.key))
+
+    assert report.ok
+    assert report.problems == ()
+    assert report.counts["segment"] >= 2
+    assert report.counts["object"] == 2
+    assert sum(report.counts.values()) == len(seen) == len(list(store.list()))
+    assert sum(report.sizes_bytes.values()) == sum(info.size_bytes for info in store.list())
+
+
+def test_one_run_is_verified_with_its_code(store: LocalStore) -> None:
+    """Verifying a run reads its own keys and the snapshot that it refers to."""
+    run = store.folders("runs/")[0]
+
+    report = verify(store, run)
+
+    assert report.ok
+    assert report.counts["bundle"] == 1
+    assert "object" not in report.counts
+
+
+def test_a_damaged_object_is_named(store: LocalStore) -> None:
+    """A flipped bit in an object is found by its hash."""
+    key = object_key(objects.put_object(store, b"payload"))
+    flip(store, key, 3)
+
+    report = verify(store)
+
+    assert not report.ok
+    assert only(report)[:2] == ("damaged", key)
+    assert report.problems[0].size_bytes == 7
+
+
+@pytest.mark.parametrize("position", [0, -1, -7])
+def test_a_segment_with_a_broken_frame_is_named(store: LocalStore, position: int) -> None:
+    """A segment that does not begin or end as one is found; its neighbours are still read."""
+    key = keys_with(store, ".parquet")[0]
+    flip(store, key, position)
+
+    assert only(verify(store))[:2] == ("damaged", key)
+
+
+def test_a_flipped_bit_in_any_column_is_named(store: LocalStore) -> None:
+    """One wrong bit in the values of a column is found by the checksum of its page, and not read as another value."""
+    key = keys_with(store, ".parquet")[0]
+    whole = store.get(key)
+    group = pyarrow.parquet.ParquetFile(store.local_path(key)).metadata.row_group(0)
+    for number in range(group.num_columns):
+        column = group.column(number)
+        page_end = column.data_page_offset + column.total_compressed_size
+        for position in (page_end - 1, page_end - 2, page_end - 3):
+            store.put(key, whole)
+            flip(store, key, position)
+
+            assert only(verify(store))[:2] == ("damaged", key), column.path_in_schema
+
+
+def test_a_segment_that_was_cut_is_named(store: LocalStore) -> None:
+    """A copy that broke off is found."""
+    key = keys_with(store, ".parquet")[0]
+    store.put(key, store.get(key)[:-20])
+
+    assert only(verify(store))[:2] == ("damaged", key)
+
+
+def test_a_segment_under_a_wrong_name_is_named(store: LocalStore) -> None:
+    """A segment that was copied into another path would be read as something it is not."""
+    key = SegmentKey.parse(keys_with(store, ".parquet")[0])
+    assert key is not None
+    moved = str(SegmentKey(key.run, "elsewhere", key.shard, key.first, key.last))
+    store.put(moved, store.get(str(key)))
+
+    assert only(verify(store))[:2] == ("damaged", moved)
+
+
+def test_overlapping_segments_are_named(store: LocalStore) -> None:
+    """Two segments that share frames, neither covering the other, would count values twice."""
+    key = SegmentKey.parse(keys_with(store, ".parquet")[0])
+    assert key is not None
+    overlapping = str(SegmentKey(key.run, key.path, key.shard, key.first + 1, key.last + 1))
+    store.put(overlapping, store.get(str(key)))
+
+    kind, found, detail = only(verify(store))
+
+    assert (kind, found) == ("damaged", overlapping)
+    assert "overlap" in detail
+
+
+@pytest.mark.parametrize("ending", ["run.json", "start.json", "end.json", "code.json"])
+def test_a_damaged_document_is_named(store: LocalStore, ending: str) -> None:
+    """A document that is no JSON of ours is found."""
+    (key,) = keys_with(store, ending)
+    store.put(key, store.get(key)[:-3])
+
+    assert ("damaged", key) in [(problem.kind, problem.key) for problem in verify(store).problems]
+
+
+@pytest.mark.parametrize("ending", ["run.json", "start.json"])
+def test_a_missing_document_is_named(store: LocalStore, ending: str) -> None:
+    """A run whose document was lost is noticed by what stands beside it."""
+    (key,) = keys_with(store, ending)
+    store.delete([key])
+
+    assert only(verify(store))[:2] == ("missing", key)
+    assert verify(store).problems[0].size_bytes > 0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_missing_bundle_is_named(store: LocalStore, whole: bool) -> None:
+    """The code of a run that was not copied along is noticed, also when only that run is verified."""
+    (key,) = keys_with(store, ".bundle")
+    store.delete([key])
+
+    report = verify(store, None if whole else store.folders("runs/")[0])
+
+    assert only(report)[:2] == ("missing", key)
+
+
+def test_orphans_and_strangers_do_no_harm(store: LocalStore) -> None:
+    """What nobody refers to and what nobody knows is listed with its bytes, and the store is sound all the same."""
+    launch = launch_document("job/1")
+    store.put(launch, encode(Launch(launch_key="job/1", run=new_id())))
+    store.put("notes/todo.txt", b"mine")
+    store.put(".probe/0123", b"left")
+    (store.root / "runs/.tmp-0123").write_bytes(b"half a write")
+
+    report = verify(store)
+
+    assert report.ok
+    assert [(problem.kind, problem.key) for problem in report.problems] == [
+        ("orphaned", ".probe/0123"),
+        ("orphaned", launch),
+        ("unknown", "notes/todo.txt"),
+        ("orphaned", "runs/.tmp-0123"),
+    ]
+    assert report.problems[3].size_bytes == 12
+
+
+def test_a_launch_under_a_wrong_name_is_named(store: LocalStore) -> None:
+    """A pointer that says another launch key than its name would hand a run to a stranger."""
+    wrong = launch_document("job/2")
+    store.put(wrong, encode(Launch(launch_key="job/1", run=store.folders("runs/")[0])))
+
+    assert only(verify(store))[:2] == ("damaged", wrong)
+
+
+def test_where_there_is_no_store(tmp_path: Path) -> None:
+    """An empty folder is no sound store."""
+    with pytest.raises(NotFound):
+        verify(LocalStore(tmp_path))
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("address", remote("obstore", "s3fs"), indirect=True)
+def test_a_copy_on_a_server_is_verified(recorded: Path, address: tuple[str, dict[str, object]]) -> None:
+    """A store that was copied key by key is as sound there, and its damage is found there."""
+    source, target = LocalStore(recorded), open_store(address[0], storage_options=address[1])
+    for info in source.list():
+        target.put(info.key, source.get(info.key))
+    assert verify(target).problems == ()
+
+    key = keys_with(target, ".parquet")[0]
+    flip(target, key, 1)
+
+    assert only(verify(target))[:2] == ("damaged", key)

@@ -1,0 +1,86 @@
+"""Hindsight: ask past runs new questions.
+
+``log``, ``arg``, ``loop``, ``step`` and ``checkpointing`` record; ``dataframe``, ``runs`` and ``reader`` read. Nothing
+heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracker.api import (
+        arg as arg,
+    )
+    from tracker.api import (
+        checkpointing as checkpointing,
+    )
+    from tracker.api import (
+        commit as commit,
+    )
+    from tracker.api import (
+        dataframe as dataframe,
+    )
+    from tracker.api import (
+        finish as finish,
+    )
+    from tracker.api import (
+        init as init,
+    )
+    from tracker.api import (
+        iteration as iteration,
+    )
+    from tracker.api import (
+        log as log,
+    )
+    from tracker.api import (
+        log_many as log_many,
+    )
+    from tracker.api import (
+        loop as loop,
+    )
+    from tracker.api import (
+        reader as reader,
+    )
+    from tracker.api import (
+        run as run,
+    )
+    from tracker.api import (
+        runs as runs,
+    )
+    from tracker.api import (
+        step as step,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "arg",
+    "checkpointing",
+    "commit",
+    "dataframe",
+    "finish",
+    "init",
+    "iteration",
+    "log",
+    "log_many",
+    "loop",
+    "reader",
+    "run",
+    "runs",
+    "step",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'tracker' has no attribute {name!r}")
+    from tracker import api
+
+    value = globals()[name] = getattr(api, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

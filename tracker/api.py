@@ -1,0 +1,92 @@
+"""The module-level functions of ``tracker``, bound to the run and the store that are in force."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+from tracker.checkpoint.registry import checkpointing
+from tracker.record.arguments import arg
+from tracker.record.context import iteration, loop, step
+from tracker.record.lifecycle import commit, default_store, finish, init, run
+from tracker.record.log import log, log_many
+from tracker.store.base import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tracker.read.reader import Reader
+    from tracker.read.select import RunNames, Runs
+    from tracker.read.where import Condition
+
+__all__ = [
+    "arg",
+    "checkpointing",
+    "commit",
+    "dataframe",
+    "finish",
+    "init",
+    "iteration",
+    "log",
+    "log_many",
+    "loop",
+    "reader",
+    "run",
+    "runs",
+    "step",
+]
+
+StoreLike = Store | str | os.PathLike[str] | None
+
+
+def dataframe(
+    *names: str,
+    where: str | Condition | None = None,
+    runs: RunNames | None = None,
+    store: StoreLike = None,
+    storage_options: dict[str, Any] | None = None,
+    attempts: Literal["current", "all"] = "current",
+) -> pd.DataFrame:
+    """One row per context with the named metrics: ``project, run, started, script``, loops, step keys, then the names.
+
+    A name stands for all its labels; one labelled column (``norm{layer=0}``) may be named, too. Values keep their
+    types. Rows are never merged away; what was logged outside all loops is repeated on every row of its run.
+    ``fidelity``, ``replay``, ``attempt``, ``shard`` and ``time`` add where a row comes from. ``where`` keeps runs by
+    their arguments and results (``"lr > 1e-3 and status == 'finished'"``, or a function of a mapping), ``runs`` by id.
+    Without names: one row per run with its arguments, values outside loops, status and duration.
+
+    Never starts a run and never writes; runs that are still going are read as they stand. ``NameNotFound`` names what
+    is near.
+
+    >>> import tracker
+    >>> with tracker.run(store="memory://frame", capture=()):
+    ...     for epoch in tracker.loop("epoch", range(2)):
+    ...         _ = tracker.log("loss", 1.0 / (epoch + 1))
+    >>> tracker.dataframe("loss", store="memory://frame")[["epoch", "loss"]].values.tolist()
+    [[0.0, 1.0], [1.0, 0.5]]
+    """
+    from tracker.read.frame import dataframe as read_frame
+
+    return read_frame(default_store(store, storage_options), *names, where=where, runs=runs, attempts=attempts)
+
+
+def runs(
+    *,
+    where: str | Condition | None = None,
+    runs: RunNames | None = None,
+    store: StoreLike = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Runs:
+    """The runs of a store, oldest first: a list with a readable form and ``.pandas()``. ``where`` and ``runs`` as for
+    ``dataframe``.
+    """
+    from tracker.read.select import runs as select_runs
+
+    return select_runs(default_store(store, storage_options), where=where, runs=runs)
+
+
+def reader(store: StoreLike = None, *, storage_options: dict[str, Any] | None = None) -> Reader:
+    """A reader of one store: ``.keys``, ``.read``, ``.pivot``, ``.pandas``, ``.polars``, ``.arrow`` and ``.sql``."""
+    from tracker.read.reader import Reader
+
+    return Reader(default_store(store, storage_options))

@@ -1,0 +1,1 @@
+"""Which objects belong to the state of a run."""

@@ -1,0 +1,121 @@
+"""``hindsight verify``: whether a store still holds what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tracker.cli import completion, options
+from tracker.cli.failures import NOT_SO, OK
+from tracker.cli.stores import open_for_reading
+
+if TYPE_CHECKING:
+    from tracker.store.base import Info
+    from tracker.store.verify import Report
+
+DEFAULT_LIMIT = 50
+
+
+def verify(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            help="Only this run and its code: its id, a unique beginning or end of it, or latest.",
+            autocompletion=completion.run_ids,
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=0, help="At most so many problems; 0 for all.")
+    ] = DEFAULT_LIMIT,
+    store: options.Store = None,
+    as_json: options.Json = False,
+) -> int:
+    """Read a store, byte by byte, and name what is missing or damaged.
+
+    Every document is parsed, every segment read, every object hashed, every reference followed. Nothing is written,
+    and runs may go on meanwhile. Exit code 1 when something is missing, damaged or of a newer version; orphaned and
+    unknown keys are told and do no harm.
+
+    JSON: {store, run, ok, counts: {category: keys}, sizes_bytes: {category: bytes}, problems: [{kind, key, detail,
+    size_bytes}], total, more}; kind is missing, damaged, newer, orphaned or unknown.
+    """
+    from tracker.code.verification import check_snapshot
+    from tracker.read.catalog import resolve_id
+    from tracker.store.verify import verify as read_all
+
+    opened = open_for_reading(store)
+    chosen = None if run is None else resolve_id(opened, run)
+    with _progress() as advance:
+        report = read_all(opened, chosen, on_key=advance, check_code=partial(check_snapshot, objects=False))
+    if as_json:
+        _write_json(report, chosen, limit)
+    else:
+        _print(report, limit)
+    return OK if report.ok else NOT_SO
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Info], None] | None]:
+    """A line at the terminal that counts what was read; nothing elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    keys = size_bytes = 0
+    with console.status("reading") as status:
+
+        def advance(info: Info) -> None:
+            nonlocal keys, size_bytes
+            from tracker.cli.texts import counted, size_text
+
+            keys, size_bytes = keys + 1, size_bytes + info.size_bytes
+            status.update(f"read {counted(keys, 'key')}, {size_text(size_bytes)}")
+
+        yield advance
+
+
+def _write_json(report: Report, run: str | None, limit: int) -> None:
+    import dataclasses
+
+    from tracker.cli.forms import write_json
+
+    shown = report.problems[: limit or None]
+    document = {"store": report.url, "run": run, "ok": report.ok}
+    sizes = {"counts": report.counts, "sizes_bytes": report.sizes_bytes}
+    problems = [dataclasses.asdict(problem) for problem in shown]
+    total = len(report.problems)
+    write_json(document | sizes | {"problems": problems, "total": total, "more": total - len(shown)})
+
+
+def _print(report: Report, limit: int) -> None:
+    from tracker.cli.console import Column, print_table, say
+    from tracker.cli.texts import counted, safe_line, size_text
+
+    categories = sorted(report.counts)
+    say(report.url, "bold")
+    print_table(
+        [
+            Column("  what", [f"  {category}" for category in categories]),
+            Column("keys", [f"{report.counts[category]:,}" for category in categories], right=True),
+            Column("size", [size_text(report.sizes_bytes[category]) for category in categories], right=True),
+        ]
+    )
+    shown = report.problems[: limit or None]
+    for problem in shown:
+        serious = problem.kind not in {"orphaned", "unknown"}
+        say(safe_line(f"{problem.kind}: {problem.key}: {problem.detail}"), "red" if serious else "yellow")
+    if len(report.problems) > len(shown):
+        say(f"{len(report.problems) - len(shown)} more: --limit 0 shows all", "dim")
+    if report.ok:
+        harmless = f", {counted(len(report.problems), 'harmless key')} told above" if report.problems else ""
+        say(f"everything is there and as it was written{harmless}", "green")
+    else:
+        say(f"{counted(len(report.problems), 'problem')}", "red")

@@ -1,0 +1,1 @@
+"""Snapshots of code, and the environment that ran it."""

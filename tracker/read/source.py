@@ -1,0 +1,83 @@
+"""The pieces of a run's data with their layouts, read beside writers that seal and compact them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from tracker.errors import DamagedSegment, StoreUnavailable
+from tracker.read import layout
+from tracker.read.layout import Layout
+from tracker.read.notices import left_out
+from tracker.read.parallel import each
+from tracker.store.base import Store
+from tracker.store.keys import OUTPUT_PATH
+from tracker.store.segments import Piece, pieces
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+WORTH_THREADS = 50_000  # frames; fewer are decoded sooner than threads are started
+LISTINGS = 8  # a piece can only vanish when a larger one that covers it was published, so few are ever needed
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A piece and what its columns mean."""
+
+    piece: Piece
+    layout: Layout
+
+    @property
+    def order(self) -> tuple[str, int]:
+        """Pieces of one shard follow one another by their frames, shards by their names."""
+        return self.piece.key.shard, self.piece.key.first
+
+
+def steadily(work: Callable[[], Result]) -> Result:
+    """The result of work that lists a run's data and then reads it; begun anew when a piece vanished in between."""
+    for _ in range(LISTINGS):
+        try:
+            return work()
+        except FileNotFoundError as exc:
+            vanished = exc
+    raise StoreUnavailable(
+        f"data vanished while it was read, {LISTINGS} times in a row ({vanished}); "
+        "is something else than Hindsight deleting from the store? `hindsight verify` lists what is missing"
+    ) from vanished
+
+
+def list_parts(store: Store, run: str, *, paths: Collection[str] | None = None) -> list[Part]:
+    """The readable pieces of a run (captured output only if asked for); damaged ones are left out with a warning."""
+    listed = [piece for piece in pieces(store, run, paths=paths) if paths is not None or piece.key.path != OUTPUT_PATH]
+    found = each(store, _part, listed)
+    return [part for part in found if part is not None]
+
+
+def _part(piece: Piece) -> Part | None:
+    try:
+        return Part(piece, layout.parse(piece.schema()))
+    except DamagedSegment as exc:
+        left_out(str(piece.key), exc)
+        return None
+
+
+def read_parts(store: Store, parts: Sequence[Part], columns: Callable[[Part], list[str]]) -> list[pa.Table | None]:
+    """The chosen columns of every part, decoded in parallel; ``None`` for one that turned out to be damaged."""
+
+    def read(part: Part) -> pa.Table | None:
+        try:
+            return part.piece.read(columns(part))
+        except DamagedSegment as exc:
+            left_out(str(part.piece.key), exc)
+            return None
+
+    return each(store, read, parts, heavy=_frames(parts) >= WORTH_THREADS)
+
+
+def _frames(parts: Sequence[Part]) -> int:
+    """How many frames the parts cover at most."""
+    return sum(part.piece.key.last - part.piece.key.first + 1 for part in parts)

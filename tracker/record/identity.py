@@ -1,0 +1,103 @@
+"""Who a run is: a new one, a further attempt of a launch, or the run of the process that started this worker."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from tracker.config import Settings
+from tracker.errors import KeyExists
+from tracker.store import ids, keys
+from tracker.store.base import Store
+from tracker.store.documents import Launch, RunDocument, decode, encode
+
+RUN_VARIABLE = "HINDSIGHT_RUN_ID"  # names the run of the next process that starts one
+NAME_VARIABLE = "HINDSIGHT_NAME"
+PARENT_VARIABLE = "HINDSIGHT_PARENT_RUN"  # the run that started this process
+SHARD_VARIABLE = "HINDSIGHT_SHARD_OF"  # the attempt that workers of multiprocessing belong to
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is started as."""
+
+    project: str
+    script: str
+    name: str | None = None
+    run: str | None = None
+    launch_key: str | None = None
+    parent: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class Membership(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that another process has started, and in which this one writes a shard."""
+
+    run: str
+    attempt: str
+    store: str
+    project: str
+
+
+def claim_id(store: Store, identity: Identity) -> str:
+    """The id asked for, the id of an earlier attempt of the same launch, or a new one."""
+    run = identity.run or ids.new_id()
+    if identity.launch_key is None:
+        return run
+    key = keys.launch_document(identity.launch_key)
+    try:
+        store.create(key, encode(Launch(launch_key=identity.launch_key, run=run)))
+    except KeyExists:
+        return decode(store.get(key), Launch, key=key).run
+    return run
+
+
+def claim_document(store: Store, identity: Identity, run: str, now: float) -> RunDocument:
+    """The run's document: written now, or found when this is a further attempt."""
+    document = RunDocument(
+        run=run,
+        project=identity.project,
+        created=now,
+        script=identity.script,
+        name=identity.name,
+        launch_key=identity.launch_key,
+        parent=identity.parent,
+        tags=identity.tags,
+    )
+    key = keys.run_document(run)
+    try:
+        store.create(key, encode(document))
+    except KeyExists:
+        return decode(store.get(key), RunDocument, key=key)
+    return document
+
+
+def take_variable(name: str) -> str | None:
+    """A variable that is meant for one run: removed, so that processes which that run starts do not take it, too."""
+    return os.environ.pop(name, None) or None
+
+
+def invite_workers(run: str, attempt: str, settings: Settings, store_url: str) -> None:
+    """Let processes that are started from here know whose they are."""
+    os.environ[PARENT_VARIABLE] = run
+    membership = Membership(run=run, attempt=attempt, store=settings.store or store_url, project=settings.project)
+    os.environ[SHARD_VARIABLE] = msgspec.json.encode(membership).decode()
+
+
+def end_invitation() -> None:
+    """The run has ended: processes started from now on belong to none."""
+    os.environ.pop(PARENT_VARIABLE, None)
+    os.environ.pop(SHARD_VARIABLE, None)
+
+
+def invitation() -> Membership | None:
+    """The attempt that this process should write a shard of, if it is a spawned worker of ``multiprocessing``."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    text = os.environ.get(SHARD_VARIABLE)
+    if multiprocessing is None or text is None or multiprocessing.parent_process() is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=Membership)
+    except msgspec.MsgspecError:
+        return None  # set by hand, or by another version

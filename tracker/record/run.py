@@ -1,0 +1,324 @@
+"""A run while it is open: its documents, its lease, its journals, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from tracker.config import Settings
+from tracker.errors import Unavailable
+from tracker.record.background import BACKGROUND
+from tracker.record.context import set_scope
+from tracker.record.identity import Identity, Membership, claim_document, claim_id
+from tracker.record.log import log
+from tracker.record.recorder import CLOSED, Recorder
+from tracker.record.scope import Frame
+from tracker.record.shard import Shard
+from tracker.record.shipping import Shipper, away
+from tracker.record.spool import spool_for
+from tracker.secrets import mask_text
+from tracker.store import ids, keys
+from tracker.store.base import Store
+from tracker.store.documents import (
+    CodeDocument,
+    EndDocument,
+    InputFile,
+    Lease,
+    RunDocument,
+    Status,
+    decode,
+    encode,
+)
+from tracker.store.processes import this_writer
+from tracker.store.recovery import Recovered, recover, ship_code, ship_documents
+
+_ANOTHER_PROCESS = 0
+ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+Sampler = Callable[[], dict[str, Any]]
+
+
+class Run:
+    """One attempt at a run, open for recording until ``finish``.
+
+    Made by ``tracker.init``, ``tracker.run`` or the first ``log``. A killed process leaves a run whose records are all
+    readable and whose status becomes ``killed``; after a fork the child records into a shard of the same run and cannot
+    end it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        identity: Identity,
+        recorder: Recorder,
+        *,
+        root: Path,
+        offline: bool = False,
+        member: Membership | None = None,
+    ):
+        self.store, self.settings, self.root = store, settings, root
+        self.recorder = recorder
+        self.spool = spool_for(store, settings)
+        self.started = time.time()
+        self._owes_documents = offline
+        if member is None:
+            home = self.spool if offline else store
+            self.id, self.attempt, self._pid = claim_id(home, identity), ids.new_id(), os.getpid()
+            self._renew_lease()  # before the run is seen, so that nobody takes it for a dead one
+            self.document = claim_document(home, identity, self.id, self.started)
+        else:
+            self.id, self.attempt, self._pid = member.run, member.attempt, _ANOTHER_PROCESS
+            key = keys.run_document(self.id)
+            self.document = decode(store.get(key), RunDocument, key=key)
+        self.ended: Status | None = None
+        self.failure: ErrorInfo | None = None
+        self.exit_code: int | None = None
+        self.shipper = Shipper(store, recorder, live=self.spool is store)
+        self.sampler: Sampler | None = None
+        self.code: CodeDocument | None = None  # once the snapshot is taken
+        self.code_taken = threading.Event()
+        self.ticks: list[Callable[[], None]] = []  # called by the background thread
+        self.collect_inputs: Callable[[], tuple[InputFile, ...]] = tuple
+        self.on_exit: list[Callable[[], None]] = []  # called when the main thread ends, while threads can still work
+        self.on_finish: list[Callable[[], None]] = []  # capture that stops, background work that ends; last added first
+        self._lock = threading.RLock()
+        now = time.monotonic()
+        self._due = {
+            "lease": now + settings.heartbeat_s,
+            "flush": now + settings.flush_interval_s,
+            "system": now + settings.system_interval_s,
+            "checksums": now + settings.fsync_interval_s,
+        }
+        self._samples = 0
+        self._attach()
+
+    def __repr__(self) -> str:
+        return f"<Run {self.short} of {self.project} in {self.store.url}: {self.ended or 'running'}>"
+
+    @property
+    def short(self) -> str:
+        """The last eight characters of the id: what commands take."""
+        return ids.short(self.id)
+
+    @property
+    def project(self) -> str:
+        """The name that groups runs."""
+        return self.document.project
+
+    @property
+    def name(self) -> str | None:
+        """The name given to the run, if any."""
+        return self.document.name
+
+    def _attach(self) -> None:
+        folder = self.spool.local_path(keys.journal_folder(self.id).rstrip("/"))
+        assert folder is not None, "a spool is a folder of this machine"
+        self.recorder.wake, self.recorder.on_fork = BACKGROUND.wake, self._forked
+        shard = Shard(self.id, self.attempt, folder, self.settings, self.attempt, self.root)
+        self.recorder.attach(shard.fork() if self.is_child else shard)
+        BACKGROUND.add(self)
+
+    def _forked(self, recorder: Recorder) -> None:
+        """In a forked child with its first record: seal for itself, and leave the run's documents to the parent."""
+        self.shipper = Shipper(self.store, recorder, live=self.shipper.live)
+        self._lock = threading.RLock()
+        BACKGROUND.add(self)
+
+    @property
+    def is_child(self) -> bool:
+        """Whether this is a forked or spawned child of the process that started the run."""
+        return os.getpid() != self._pid
+
+    def upkeep(self) -> None:
+        """Seal, flush, renew, sample: whatever is due. Runs in the background thread; problems are told once and never
+        raised.
+        """
+        try:
+            with self._lock:
+                if self.ended is None:
+                    self._tend()
+        except Exception as exc:  # noqa: BLE001  the background thread must live on, whatever one task met
+            self.recorder.warn_once(f"background work failed: {type(exc).__name__}: {exc}")
+
+    def _tend(self) -> None:
+        self.shipper.seal_full()
+        self.recorder.prepare()
+        if not self.shipper.live and self._is_due("flush", self.settings.flush_interval_s):
+            self._flush()
+        if self._is_due("checksums", self.settings.fsync_interval_s):
+            self._secure_pages()
+        if self.is_child:
+            return
+        for tick in self.ticks:
+            tick()
+        if self._is_due("lease", self.settings.heartbeat_s):
+            self._renew_lease()
+        if self.sampler and self._is_due("system", self.settings.system_interval_s):
+            self._sample(self.sampler)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether documents wait in the spool because the store did not answer."""
+        return self._owes_documents
+
+    def _flush(self) -> None:
+        if self.shipper.flush() and self._owes_documents:
+            self._pay_documents()
+
+    def _is_due(self, task: str, every_s: float) -> bool:
+        now = time.monotonic()
+        if now < self._due[task]:
+            return False
+        self._due[task] = now + every_s
+        return True
+
+    def _secure_pages(self) -> None:
+        journal = self.recorder.journal
+        if journal is CLOSED:
+            return
+        if self.settings.fsync == "interval":
+            journal.sync()
+        journal.write_checksums()
+
+    def _renew_lease(self) -> None:
+        lease = Lease(writer=this_writer(), renewed=time.time(), interval_s=self.settings.heartbeat_s)
+        try:
+            self.store.put(keys.attempt_document(self.id, self.attempt, "lease"), encode(lease))
+        except Unavailable as exc:
+            self.recorder.warn_once(away(self.store.url, exc), kind="store")
+
+    def _sample(self, sampler: Sampler) -> None:
+        """Log one sample of the machine as an iteration of the loop ``@system``. Only ever called in the background
+        thread, whose scope it sets.
+        """
+        frame = Frame(self.recorder.root, "loop", keys.SYSTEM_LOOP)
+        set_scope(self.recorder.begin(frame, self._samples, None))
+        self._samples += 1
+        for name, value in sampler().items():
+            log(name, value)
+
+    def _pay_documents(self) -> None:
+        """Put what waits in the spool since the store did not answer."""
+        report = Recovered()
+        ship_code(self.store, self.spool)
+        ship_documents(self.store, self.spool, self.id, report)
+        self._owes_documents = False
+
+    def put_document(self, name: str, document: msgspec.Struct) -> None:
+        """Write a document of this attempt; while the store does not answer it waits in the spool."""
+        key, data = keys.attempt_document(self.id, self.attempt, name), encode(document)
+        try:
+            self.store.put(key, data)
+        except Unavailable as exc:
+            if self.spool is self.store:
+                self.recorder.warn_once(f"{name}.json of run {self.short} cannot be written: {exc}")
+                return
+            self.spool.put(key, data)
+            self._owes_documents = True
+            self.recorder.warn_once(away(self.store.url, exc), kind="store")
+
+    def commit(self) -> bool:
+        """Publish everything logged so far; whether all of it is in the store. Blocks until that is done or has
+        failed.
+        """
+        return self.shipper.flush()
+
+    def finish(self, status: Status | None = None) -> None:
+        """End the run: stop what is captured, seal what was logged, write the end. Doing it again does nothing.
+
+        The status is ``failed`` after an uncaught exception or a non-zero exit code, ``killed`` after a keyboard
+        interrupt, else ``finished``. What cannot reach the store now stays in journals and is shipped by a later run or
+        ``hindsight recover``.
+        """
+        if self.is_child:
+            self._finish_child()
+            return
+        with self._lock:
+            if self.ended is not None:
+                return
+            for stop in reversed(self.on_finish):
+                self._quietly(stop)
+            self.ended = status or self._derive_status()
+            BACKGROUND.remove(self)
+            dropped, arguments = self.recorder.dropped, dict(self.recorder.arguments)
+            sealed = self.shipper.finish(self.recorder.detach())
+            self._quietly(self._adopt_children)
+            counts = {reason: count for reason, count in dropped.items() if count}
+            self._quietly(lambda: self._write_end(arguments, counts))
+            if sealed:
+                self._quietly(self._remove_leftovers)
+            tell_losses(f"run {self.short}", dropped)
+            self.recorder.forget_warnings()
+
+    def _finish_child(self) -> None:
+        shard = self.recorder.shard
+        if shard is not None and shard.writer.pid == os.getpid():
+            BACKGROUND.remove(self)
+            self.shipper.finish(self.recorder.detach())
+            self.recorder.attach(shard)  # it is not the child's to end: what it logs from now on opens a further shard
+
+    def _quietly(self, action: Callable[[], Any]) -> None:
+        """Run one part of the end; its failure must not keep the others from running."""
+        try:
+            action()
+        except Unavailable as exc:
+            self.recorder.warn_once(away(self.store.url, exc), kind="store")
+        except Exception as exc:  # noqa: BLE001  told, and the rest of the end goes on
+            self.recorder.warn_once(f"at the end of run {self.short}: {type(exc).__name__}: {exc}")
+
+    def _derive_status(self) -> Status:
+        if self.failure is not None:
+            return "killed" if issubclass(self.failure[0], KeyboardInterrupt) else "failed"
+        return "failed" if self.exit_code else "finished"
+
+    def _adopt_children(self) -> None:
+        """Seal what forked or spawned workers left that are gone already."""
+        recovered = recover(self.store, self.spool, run=self.id)
+        for (_, attempt), totals in recovered.totals.items():
+            if attempt == self.attempt:
+                self.shipper.totals.add(totals)
+
+    def _write_end(self, arguments: dict[str, Any], dropped: dict[str, int]) -> None:
+        totals = self.shipper.totals
+        if totals.lost_records:
+            dropped["damaged"] = totals.lost_records
+        error = text = None
+        if self.failure is not None:
+            lines = traceback.format_exception(*self.failure)
+            error, text = mask_text(lines[-1].strip()), mask_text("".join(lines))
+        end = EndDocument(
+            status=self.ended or "finished",
+            ended=time.time(),
+            exit_code=self.exit_code,
+            error=error,
+            traceback=text,
+            records=totals.records - totals.lost_records,
+            dropped=dropped,
+            arguments=totals.arguments or arguments,
+            summary=totals.summary,
+            timings=totals.timing_documents(),
+            inputs=self.collect_inputs(),
+        )
+        self.put_document("end", end)
+
+    def _remove_leftovers(self) -> None:
+        self.store.delete([keys.attempt_document(self.id, self.attempt, "lease")])
+        folder = self.spool.local_path(keys.journal_folder(self.id).rstrip("/"))
+        if folder is not None and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def tell_losses(what: str, dropped: dict[str, int]) -> None:
+    """Say on stderr what was not recorded, if anything."""
+    told = ", ".join(f"{count} ({reason})" for reason, count in dropped.items() if count)
+    if told and sys.stderr is not None:
+        print(f"Hindsight: {what} lost records: {told}", file=sys.stderr)

@@ -1,0 +1,175 @@
+"""What one key of a store should hold, and whether it does."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from tracker.errors import Corrupt, DamagedJournal, DamagedSegment, NewerFormat
+from tracker.store import documents, keys
+from tracker.store.base import Info, Store
+from tracker.store.objects import hash_key
+
+ProblemKind = Literal["missing", "damaged", "newer", "orphaned", "unknown"]
+Category = Literal["document", "segment", "journal", "object", "bundle", "other"]
+
+_DOCUMENTS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+    (r"format\.json", documents.Format),
+    (r"launches/[0-9a-f]{64}\.json", documents.Launch),
+    (r"runs/[0-9a-z]{26}/run\.json", documents.RunDocument),
+    (r"runs/[0-9a-z]{26}/attempts/[0-9a-z]{26}/start\.json", documents.StartDocument),
+    (r"runs/[0-9a-z]{26}/attempts/[0-9a-z]{26}/code\.json", documents.CodeDocument),
+    (r"runs/[0-9a-z]{26}/attempts/[0-9a-z]{26}/lease\.json", documents.Lease),
+    (r"runs/[0-9a-z]{26}/attempts/[0-9a-z]{26}/end\.json", documents.EndDocument),
+    (r"code/[^/]+\.json", documents.Snapshot),
+)
+_OBJECT = re.compile(r"objects/([0-9a-f]{2})/(\1[0-9a-f]{62})")
+_BUNDLE = re.compile(r"code/[^/]+\.bundle")
+_PROBE = ".probe/"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a store: what, where, in words, and how many bytes it concerns."""
+
+    kind: ProblemKind
+    key: str
+    detail: str
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one key turned out to be; a document that could be read is given along."""
+
+    info: Info
+    category: Category
+    problems: tuple[Problem, ...] = ()
+    document: msgspec.Struct | None = field(default=None, repr=False)
+
+
+def inspect(store: Store, info: Info) -> Finding:
+    """Read everything under a key and compare it with what its name promises; ``KeyNotFound`` when it is gone."""
+    category, kind = categorise(info.key)
+    try:
+        if kind is not None:
+            return Finding(info, category, document=_read_document(store, info.key, kind))
+        if category == "segment":
+            _read_segment(store, info.key)
+        elif category == "journal":
+            _read_journal(store, info.key)
+        elif category == "object":
+            _read_object(store, info.key)
+        elif category == "bundle":
+            _read_bundle(store, info.key)
+    except NewerFormat as exc:
+        return _found(info, category, "newer", str(exc))
+    except Corrupt as exc:
+        return _found(info, category, "damaged", str(exc))
+    return Finding(info, category) if category != "other" else _stranger(info)
+
+
+def categorise(key: str) -> tuple[Category, type[msgspec.Struct] | None]:
+    """What a key is by its name, and for a document of which type."""
+    for pattern, kind in _DOCUMENTS:
+        if re.fullmatch(pattern, key):
+            return "document", kind
+    if keys.SegmentKey.parse(key):
+        return "segment", None
+    if keys.JournalKey.parse(key):
+        return "journal", None
+    if _OBJECT.fullmatch(key):
+        return "object", None
+    return ("bundle" if _BUNDLE.fullmatch(key) else "other"), None
+
+
+def _found(info: Info, category: Category, kind: ProblemKind, detail: str) -> Finding:
+    return Finding(info, category, (Problem(kind, info.key, detail, info.size_bytes),))
+
+
+def _stranger(info: Info) -> Finding:
+    if info.key == ".gitignore":
+        return Finding(info, "other")
+    if info.key.startswith(_PROBE):
+        return _found(info, "other", "orphaned", "left behind by an interrupted probe; it may be deleted")
+    return _found(
+        info, "other", "unknown", "no key of this name belongs to a store; Hindsight neither reads nor deletes it"
+    )
+
+
+def _read_document(store: Store, key: str, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    found = documents.decode(store.get(key), kind, key=key)
+    if isinstance(found, documents.Format) and found.format > documents.FORMAT_NUMBER:
+        raise NewerFormat(f"{key} has format {found.format}; this version reads up to {documents.FORMAT_NUMBER}")
+    told = _told_key(found, key)
+    if told != key:
+        raise Corrupt(f"{key} holds the document of {told}; it was copied or renamed by hand")
+    return found
+
+
+def _told_key(found: msgspec.Struct, key: str) -> str:
+    """The key at which a document says that it belongs."""
+    if isinstance(found, documents.Launch):
+        return keys.launch_document(found.launch_key)
+    if isinstance(found, documents.RunDocument):
+        return keys.run_document(found.run)
+    if isinstance(found, documents.StartDocument):
+        return keys.attempt_document(found.run, found.attempt, "start")
+    if isinstance(found, documents.Snapshot):
+        return keys.code_document(found.snapshot)
+    return key
+
+
+def _read_segment(store: Store, key: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tracker.store.segments import describe
+
+    with store.open(key) as source:
+        if source.read(4) != b"PAR1":  # PyArrow looks at the end only
+            raise DamagedSegment("it does not begin as a Parquet file does")
+        try:
+            file = pq.ParquetFile(source, page_checksum_verification=True)
+            described = describe(file.schema_arrow)
+            rows = sum(batch.num_rows for batch in file.iter_batches())
+        except (pa.ArrowException, OSError, ValueError) as exc:
+            raise DamagedSegment(f"it cannot be read: {exc}") from exc
+    if described["format"] > documents.FORMAT_NUMBER:
+        raise NewerFormat(f"it has format {described['format']}; this version reads up to {documents.FORMAT_NUMBER}")
+    if rows != file.metadata.num_rows:
+        raise DamagedSegment(f"it has {rows} rows and says {file.metadata.num_rows}")
+    _compare_segment(key, described)
+
+
+def _compare_segment(key: str, described: dict[str, Any]) -> None:
+    named = keys.SegmentKey.parse(key)
+    assert named is not None
+    path = described.get("path")
+    told = (described.get("run"), described.get("shard"), keys.path_part(path) if isinstance(path, list) else path)
+    if told != (named.run, named.shard, named.path):
+        raise DamagedSegment(f"it says that it belongs to run, shard and path {told}; it was copied or renamed by hand")
+
+
+def _read_journal(store: Store, key: str) -> None:
+    from tracker.store.journals import decode_journal, read_journal
+
+    path = store.local_path(key)
+    found = read_journal(path) if path is not None else decode_journal(store.get(key), key=key)
+    if found.dropped_bytes:
+        raise DamagedJournal(f"{found.dropped_bytes:,} bytes of frames are torn or cut off; the others can be read")
+
+
+def _read_object(store: Store, key: str) -> None:
+    digest, size = hash_key(store, key)
+    if keys.object_key(digest) != key:
+        raise Corrupt(f"its {size:,} bytes have the hash {digest}; restore it from a copy, or record it again")
+
+
+def _read_bundle(store: Store, key: str) -> None:
+    start = store.get_range(key, 0, 16)
+    if not re.match(rb"# v[23] git bundle", start):
+        raise Corrupt(f"it begins with {start!r} and not as a git bundle does")

@@ -1,0 +1,207 @@
+"""Whether a store holds what it should: every byte read, every hash compared, every reference followed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tracker.errors import BadKey, DamagedDocument, KeyNotFound
+from tracker.store import documents, durable, keys
+from tracker.store.base import Info, Store
+from tracker.store.format import require_format
+from tracker.store.inspection import Finding, Problem, inspect
+from tracker.store.local import LocalStore
+
+_READERS = 8
+_SERIOUS = {"missing", "damaged", "newer"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a verification read, and what is wrong; ``ok`` when nothing was lost."""
+
+    url: str
+    counts: dict[str, int]  # category -> keys
+    sizes_bytes: dict[str, int]  # category -> bytes
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing, damaged or unreadable; orphaned and unknown keys do no harm."""
+        return not any(problem.kind in _SERIOUS for problem in self.problems)
+
+
+CheckCode = Callable[[Store, str], list[str]]
+
+
+def verify(
+    store: Store,
+    run: str | None = None,
+    *,
+    on_key: Callable[[Info], None] | None = None,
+    check_code: CheckCode | None = None,
+) -> Report:
+    """Read a whole store, or one run with the code that it refers to, and report what is wrong.
+
+    Never writes. Safe beside writers: keys that vanish while this reads are no problem. ``on_key`` is called for each
+    key that was read, for progress; ``check_code`` names what is wrong with the bundle of a snapshot. Raises
+    ``NotFound`` when there is no store, ``StoreUnavailable`` when it goes away.
+    """
+    require_format(store)
+    infos = list(store.list(keys.run_folder(run) if run else ""))
+    findings = list(_inspect_all(store, infos, on_key))
+    if run:
+        findings += _inspect_all(store, _code_of(store, findings), on_key)
+    present = _Present(store, {finding.info.key for finding in findings})
+    problems = [problem for finding in findings for problem in finding.problems]
+    problems += _relations(findings, present)
+    if check_code is not None:
+        problems += _check_bundles(store, findings, check_code)
+    if run is None and isinstance(store, LocalStore):
+        problems += _leftovers(store)
+    counts, sizes = Counter[str](), Counter[str]()
+    for finding in findings:
+        counts[finding.category] += 1
+        sizes[finding.category] += finding.info.size_bytes
+    return Report(store.url, dict(counts), dict(sizes), tuple(sorted(problems, key=lambda each: (each.key, each.kind))))
+
+
+@dataclass(frozen=True)
+class _Present:
+    """Which keys are there: those that were listed and, beyond them, those that are asked for."""
+
+    store: Store
+    listed: set[str]
+
+    def __contains__(self, key: str) -> bool:
+        if key in self.listed:
+            return True
+        try:
+            # Asked for even after a complete listing, because the key may have been written since.
+            self.store.info(key)
+        except (KeyNotFound, BadKey):
+            return False
+        return True
+
+
+def _inspect_all(store: Store, infos: Iterable[Info], on_key: Callable[[Info], None] | None) -> Iterator[Finding]:
+    def read(info: Info) -> Finding | None:
+        try:
+            return inspect(store, info)
+        except KeyNotFound:
+            return None  # sealed, compacted or collected since it was listed
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        for found in pool.map(read, infos):
+            if found is not None:
+                if on_key is not None:
+                    on_key(found.info)
+                yield found
+
+
+def _check_bundles(store: Store, findings: list[Finding], check_code: CheckCode) -> Iterator[Problem]:
+    """Problems of bundles that are there; those that are missing were told with their references."""
+    for finding in findings:
+        found = finding.document
+        if isinstance(found, documents.Snapshot) and found.kind == "git" and not finding.problems:
+            key = keys.code_bundle(found.snapshot)
+            info = _info(store, key)
+            for problem in check_code(store, found.snapshot) if info is not None else []:
+                yield Problem("damaged", key, problem, info.size_bytes if info else 0)
+
+
+def _code_of(store: Store, findings: list[Finding]) -> list[Info]:
+    """Snapshots that a run refers to, with their bundles and files."""
+    wanted: list[str] = []
+    for finding in findings:
+        if isinstance(finding.document, documents.CodeDocument) and finding.document.snapshot:
+            snapshot = finding.document.snapshot
+            wanted += [keys.code_document(snapshot), keys.code_bundle(snapshot), *_objects_of(store, snapshot)]
+    return [info for key in dict.fromkeys(wanted) if (info := _info(store, key))]
+
+
+def _objects_of(store: Store, snapshot: str) -> list[str]:
+    key = keys.code_document(snapshot)
+    try:
+        found = documents.decode(store.get(key), documents.Snapshot, key=key)
+    except (KeyNotFound, DamagedDocument):
+        return []  # reported when the document itself is inspected
+    return [keys.object_key(file.digest) for file in found.files]
+
+
+def _info(store: Store, key: str) -> Info | None:
+    try:
+        return store.info(key)
+    except KeyNotFound:
+        return None
+
+
+def _relations(findings: list[Finding], present: _Present) -> Iterator[Problem]:
+    for finding in findings:
+        yield from _references(finding, present)
+    yield from _incomplete_runs(findings, present)
+    yield from _segment_problems(findings)
+
+
+def _references(finding: Finding, present: _Present) -> Iterator[Problem]:
+    """What a document names and the store does not have."""
+    found, key = finding.document, finding.info.key
+    if isinstance(found, documents.Launch) and keys.run_document(found.run) not in present:
+        yield Problem("orphaned", key, f"its run {found.run} is not in the store", finding.info.size_bytes)
+    elif isinstance(found, documents.CodeDocument) and found.snapshot:
+        if keys.code_document(found.snapshot) not in present:
+            yield Problem("missing", keys.code_document(found.snapshot), f"{key} refers to it: the code of that run")
+    elif isinstance(found, documents.Snapshot) and found.kind == "git":
+        if keys.code_bundle(found.snapshot) not in present:
+            yield Problem("missing", keys.code_bundle(found.snapshot), f"{key} refers to it: its commits")
+    elif isinstance(found, documents.Snapshot):
+        for file in found.files:
+            if keys.object_key(file.digest) not in present:
+                yield Problem(
+                    "missing", keys.object_key(file.digest), f"{key} refers to it: {file.path}", file.size_bytes
+                )
+
+
+def _incomplete_runs(findings: list[Finding], present: _Present) -> Iterator[Problem]:
+    """Runs without their document, and attempts without their start."""
+    expected: dict[str, int] = defaultdict(int)
+    for finding in findings:
+        parts = finding.info.key.split("/")
+        if parts[0] != "runs" or finding.category == "other":
+            continue
+        expected[keys.run_document(parts[1])] += finding.info.size_bytes
+        if parts[2] == "attempts":
+            expected[keys.attempt_document(parts[1], parts[3], "start")] += finding.info.size_bytes
+    for key, size in expected.items():
+        if key not in present:
+            yield Problem(
+                "missing", key, f"{size:,} bytes stand beside it; it was lost, or a copy is not complete", size
+            )
+
+
+def _segment_problems(findings: list[Finding]) -> Iterator[Problem]:
+    """Part files without their segment, and segments whose frames overlap without one covering the other."""
+    parsed = {finding.info.key: keys.SegmentKey.parse(finding.info.key) for finding in findings}
+    segments = sorted(key for key in parsed.values() if key is not None)
+    whole = {str(key) for key in segments if not key.part}
+    for key in segments:
+        base = str(keys.SegmentKey(key.run, key.path, key.shard, key.first, key.last))
+        if key.part and base not in whole:
+            yield Problem("missing", base, f"its further columns are there, in {key}")
+    for one, other in pairwise(key for key in segments if not key.part):
+        same = (one.run, one.path, one.shard) == (other.run, other.path, other.shard)
+        if same and one.last >= other.first and not one.covers(other) and not other.covers(one):
+            yield Problem("damaged", str(other), f"its frames overlap those of {one}; values between would count twice")
+
+
+def _leftovers(store: LocalStore) -> Iterator[Problem]:
+    for path in durable.leftovers(store.root):
+        try:
+            size = path.lstat().st_size
+        except FileNotFoundError:
+            continue  # finished meanwhile
+        detail = "an unfinished write: its writer is at work or was killed; if no run is active it may be deleted"
+        yield Problem("orphaned", path.relative_to(store.root).as_posix(), detail, size)
