@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+import tracker
 from tests.read.building import It, Logged, Writer, make_run
 from tracker.errors import StoreUnavailable
 from tracker.read.frame import dataframe
 from tracker.read.reader import Reader
 from tracker.read.select import runs
 from tracker.read.source import LISTINGS, steadily
-from tracker.store import keys
+from tracker.store import keys, segments
 from tracker.store.base import Store
+from tracker.store.journals import Frames
 from tracker.store.open import open_store
 
 PROGRAM = """
@@ -68,6 +71,32 @@ def test_a_growing_run_is_read_without_gaps_or_doubles(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert runs(store)[0].status == "finished"
     assert list(Reader(store).sql("select count(*) from step")) == [(150_000,)]
+
+
+def test_what_is_logged_between_two_journals_of_a_listing_leaves_no_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next journal lies there before the open one is full; the writer may be in it when the reader comes to it."""
+    read, steps = segments.read_journal, iter(range(10_000))
+
+    def read_slowly(path: Path) -> Frames:
+        found = read(path)
+        for _ in range(100):
+            tracker.log("step", next(steps))
+        return found
+
+    with tracker.run(store=tmp_path / "store", capture=(), journal_bytes=4096):
+        for _ in range(500):
+            tracker.log("step", next(steps))
+        deadline = time.monotonic() + 10
+        while len(list((tmp_path / "store").glob("runs/*/journal/*.journal"))) != 2 and time.monotonic() < deadline:
+            time.sleep(0.01)  # the full ones are sealed, the open one and the next one stay
+        monkeypatch.setattr(segments, "read_journal", read_slowly)
+        values = dataframe(open_store(tmp_path / "store"), "step")["step"].tolist()
+        monkeypatch.undo()
+
+    assert len(values) >= 500
+    assert values == list(range(len(values)))
 
 
 def test_a_killed_run_is_read_completely(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,24 @@ TABLE = """\
 """
 
 
-@pytest.fixture
-def child() -> Iterator[subprocess.Popen[bytes]]:
-    """A child process that has one child of its own, both waiting."""
-    body = (
-        "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(flush=True); sys.stdin.read(); p.kill()"
-    )
-    process = subprocess.Popen([sys.executable, "-c", body], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    yield process
-    process.communicate(b"", timeout=30)
+FAMILY = """
+import json, subprocess, sys
+from tracker.record.processes import ProcessTree
+body = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(flush=True); sys.stdin.read(); p.kill()"
+child = subprocess.Popen([sys.executable, "-c", body], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+tree = ProcessTree(max_children=int(sys.argv[1]))
+both = tree.measure()
+child.communicate(b"", timeout=30)
+print(json.dumps([both, tree.measure()]))
+"""
+
+
+def measure_family(max_children: int) -> list[dict[str, float]]:
+    """What a process of its own sees while it has a child and a grandchild, and after both ended."""
+    command = [sys.executable, "-c", FAMILY, str(max_children)]
+    found: list[dict[str, float]] = json.loads(subprocess.run(command, stdout=-1, check=True, timeout=60).stdout)
+    return found
 
 
 def test_sample_has_the_readings_of_every_system() -> None:
@@ -69,23 +75,19 @@ def test_written_bytes_are_counted(tmp_path: Path) -> None:
     assert before is None or tree.measure()["disk.written_bytes"] >= before
 
 
-def test_children_are_included(child: subprocess.Popen[bytes]) -> None:
+def test_children_are_included() -> None:
     """Processes below this one count, grandchildren too, and are forgotten once they ended."""
-    tree = ProcessTree(max_children=8)
-    both = tree.measure()
-    child.communicate(b"", timeout=30)
-    none = tree.measure()
+    both, none = measure_family(8)
 
-    # Servers that other tests of this process started may be there as well.
-    assert both["process.children"] - none["process.children"] == 2
+    assert (both["process.children"], none["process.children"]) == (2, 0)
     assert both["memory.children_rss_bytes"] > 0
     assert "memory.children_rss_bytes" not in none
 
 
-def test_number_of_children_is_bounded(child: subprocess.Popen[bytes]) -> None:
+def test_number_of_children_is_bounded() -> None:
     """A process with very many children costs no more than the limit."""
-    assert ProcessTree(max_children=1).measure()["process.children"] == 1
-    assert ProcessTree(max_children=0).measure()["process.children"] == 0
+    assert measure_family(1)[0]["process.children"] == 1
+    assert measure_family(0)[0]["process.children"] == 0
 
 
 def test_forked_child_samples_itself(tmp_path: Path) -> None:

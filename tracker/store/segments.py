@@ -165,7 +165,9 @@ def last_record(store: Store, run: str, attempt: str) -> float:
 
 def _list_journals(store: Store, run: str) -> list[Frames]:
     found = []
-    for info in store.list(keys.journal_folder(run)):
+    # The newest first: a journal lies there before the one ahead of it is full, and read in the order of writing, it
+    # could show records that follow others which came after the older one was read.
+    for info in reversed(list(store.list(keys.journal_folder(run)))):
         key = JournalKey.parse(info.key)
         path = store.local_path(info.key)
         if key is None or path is None:
