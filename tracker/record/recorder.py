@@ -155,7 +155,6 @@ class Recorder:
                 spare = shard.new_journal()
             except OSError:
                 return  # the thread that needs it will find out, and say so
-        spare.populate()
         with self._lock:
             is_next = spare.first + spare.layout.slots == shard.next_first
             if self.shard is shard and self.spare is None and is_next:

@@ -150,8 +150,9 @@ class Run:
             self.recorder.warn_once(f"background work failed: {type(exc).__name__}: {exc}")
 
     def _tend(self) -> None:
-        self.shipper.seal_full()
         self.recorder.prepare()
+        while self.shipper.seal_next():
+            self.recorder.prepare()
         if not self.shipper.live and self._is_due("flush", self.settings.flush_interval_s):
             self._flush()
         if self._is_due("checksums", self.settings.fsync_interval_s):

@@ -57,6 +57,7 @@ class Shard:
                 self.folder.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # another attempt of the run ended just now, and removed the empty folder
                 journal = Journal.create(path, header, layout)
+        journal.populate()
         if is_durable:
             journal.sync()
             durable.sync_folder(self.folder)

@@ -30,22 +30,22 @@ class Shipper:
         self._pause_s = 0.0
         self._not_before = 0.0
 
-    def seal_full(self) -> None:
-        """Seal the journals that are full and in which no thread is still writing."""
+    def seal_next(self) -> bool:
+        """Seal the oldest journal that is full and in which no thread is still writing; whether there was one."""
         if time.monotonic() < self._not_before:
-            return
+            return False
         with self._lock:
-            for journal in list(self.recorder.full):
-                if not journal.is_settled():
-                    continue
-                if not self._seal_whole(journal):
-                    return
-                with contextlib.suppress(ValueError):  # the run ended meanwhile and took it along
-                    self.recorder.full.remove(journal)
+            journal = next((journal for journal in list(self.recorder.full) if journal.is_settled()), None)
+            if journal is None or not self._seal_whole(journal):
+                return False
+            with contextlib.suppress(ValueError):  # the run ended meanwhile and took it along
+                self.recorder.full.remove(journal)
+            return True
 
     def flush(self) -> bool:
         """Publish what the open journal holds so far; whether everything committed before the call is in the store."""
-        self.seal_full()
+        while self.seal_next():
+            pass
         preload(SEALING)
         with self._lock:
             journal = self.recorder.journal
