@@ -118,8 +118,9 @@ class Journal:
             self._lock_descriptor = -1
 
     def populate(self) -> None:
-        """Fault the pages in ahead of their use, where the kernel can: each would cost its first writer 5 µs, in bulk it
-        is half of that, and without the GIL.
+        """Fault the pages in ahead of their use, where the kernel can.
+
+        Each would cost its first writer 5 µs; in bulk it is half of that, and without the GIL.
         """
         import ctypes
 

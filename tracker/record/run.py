@@ -151,8 +151,7 @@ class Run:
 
     def _tend(self) -> None:
         self.recorder.prepare()
-        while self.shipper.seal_next():
-            self.recorder.prepare()
+        self.shipper.seal_full(between=self.recorder.prepare)
         if not self.shipper.live and self._is_due("flush", self.settings.flush_interval_s):
             self._flush()
         if self._is_due("checksums", self.settings.fsync_interval_s):

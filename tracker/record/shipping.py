@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 
 from tracker.record.forks import SEALING, preload
 from tracker.record.journal import Journal
@@ -30,7 +31,14 @@ class Shipper:
         self._pause_s = 0.0
         self._not_before = 0.0
 
-    def seal_next(self) -> bool:
+    def seal_full(self, between: Callable[[], None] = lambda: None) -> None:
+        """Seal the journals that are full now, and call ``between`` after each; those that fill meanwhile are left."""
+        for _ in range(len(self.recorder.full)):
+            if not self._seal_next():
+                return
+            between()
+
+    def _seal_next(self) -> bool:
         """Seal the oldest journal that is full and in which no thread is still writing; whether there was one."""
         if time.monotonic() < self._not_before:
             return False
@@ -44,8 +52,7 @@ class Shipper:
 
     def flush(self) -> bool:
         """Publish what the open journal holds so far; whether everything committed before the call is in the store."""
-        while self.seal_next():
-            pass
+        self.seal_full()
         preload(SEALING)
         with self._lock:
             journal = self.recorder.journal
