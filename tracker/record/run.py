@@ -242,13 +242,13 @@ class Run:
         if self.is_child:
             self._finish_child()
             return
+        BACKGROUND.remove(self)  # before the lock, which its upkeep would take again and again beside a busy writer
         with self._lock:
             if self.ended is not None:
                 return
             for stop in reversed(self.on_finish):
                 self._quietly(stop)
             self.ended = status or self._derive_status()
-            BACKGROUND.remove(self)
             dropped, arguments = self.recorder.dropped, dict(self.recorder.arguments)
             sealed = self.shipper.finish(self.recorder.detach())
             self._quietly(self._adopt_children)
