@@ -16,6 +16,7 @@ FORMAT = "format.json"
 RUNS = "runs/"
 OBJECTS = "objects/"
 CODE = "code/"
+REPLAYS = "replays/"
 RUN_PATH = "@run"
 OUTPUT_PATH = "@output"
 SYSTEM_LOOP = "@system"
@@ -90,6 +91,34 @@ def journal_folder(run: str) -> str:
 
 def data_folder(run: str) -> str:
     return f"{run_folder(run)}data/"
+
+
+def checkpoints_folder(run: str) -> str:
+    """``runs/<run>/checkpoints/``"""
+    return f"{run_folder(run)}checkpoints/"
+
+
+def checkpoint_document(run: str, attempt: str, number: int) -> str:
+    """Key of the manifest of a checkpoint, numbered from 0 in the order in which its attempt took them."""
+    if not is_id(attempt) or not 0 <= number < 10**10:
+        raise BadKey(f"checkpoint {number!r} of attempt {attempt!r} has no key")
+    return f"{checkpoints_folder(run)}{attempt}/{number:010d}.json"
+
+
+def replay_folder(replay: str) -> str:
+    """``replays/<replay>/``"""
+    if not is_id(replay):
+        raise BadKey(f"{replay!r} is not a replay id")
+    return f"{REPLAYS}{replay}/"
+
+
+def replay_plan(replay: str) -> str:
+    return f"{replay_folder(replay)}plan.json"
+
+
+def replay_result(replay: str, number: int) -> str:
+    """Key of what became of a slice."""
+    return f"{replay_folder(replay)}slices/{int(number):06d}.json"
 
 
 def path_part(loops: Iterable[str]) -> str:
