@@ -23,6 +23,7 @@ _ARGUMENT_PREFIX = "ARG_"
 
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Bytes = Annotated[int, msgspec.Meta(ge=0)]
 JournalBytes = Annotated[int, msgspec.Meta(ge=4096, le=1 << 30)]
 TextBytes = Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
@@ -49,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     system_interval_s: Seconds = 10.0
     snapshot_file_bytes: Bytes = 10 << 20  # larger files stay out of a code snapshot
     input_hash_bytes: Bytes = 64 << 20  # larger input files are noted without a hash
+    checkpoints: Literal["adaptive", "all", "none"] = "adaptive"  # at which block exits they are taken
+    checkpoint_share: Share = 1 / 15  # of the run time that they may cost, where adaptive
     environment_allow: tuple[str, ...] = ()  # further environment variables to record, with * as wildcard
 
 

@@ -71,6 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     frames: tuple[FrameState, ...] = ()
     tensors: tuple[Tensor, ...] = ()
     missing: dict[str, str] = {}  # registered objects that could not be captured, and why
+    can_begin: bool = True  # whether a program may begin here; False where an iterator outlives the block
     pickled: tuple[str, ...] = ()  # paths in the trees that only pickle could hold: loaded with trust alone
     state_hash: str = ""
     hashes: dict[str, str] = {}  # "object.model", "generator.torch", "local.loss" … -> its own hash

@@ -15,10 +15,12 @@ from tracker.config import project_arguments
 from tracker.errors import BadSetting, InputError
 from tracker.record.context import current_scope
 from tracker.record.recorder import Recorder
+from tracker.record.replaying import replayed_arguments
 from tracker.record.values import check_name, plain, stored
 from tracker.secrets import is_secret_name
 
 KWARGS_VARIABLE = "HINDSIGHT_KWARGS"
+REPLAYED = "the replayed run"
 _MISSING = object()
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
@@ -48,7 +50,11 @@ def arg(
     recorder = scope[0]
     name = check_name(name, "the name of an argument")
     recorder.ready()
-    value, source = _look_up(name, default, recorder.shard.root if recorder.shard else None)
+    replayed = replayed_arguments(recorder.shard.run if recorder.shard else None)
+    if name in replayed:
+        value, source = replayed[name], REPLAYED
+    else:
+        value, source = _look_up(name, default, recorder.shard.root if recorder.shard else None)
     value = _typed(name, value, source, default, type)
     if choices is not None and value not in choices:
         raise BadSetting(
@@ -138,8 +144,10 @@ def _from_own_variable(name: str) -> dict[str, str]:
 
 
 def _typed(name: str, value: Any, source: str, default: Any, convert: Callable[[str], Any] | None) -> Any:
-    if source == "the default" and convert is None:
+    if convert is None and source == "the default":
         return value
+    if convert is not None and source == REPLAYED and not isinstance(value, str):
+        return value  # it was converted before it was recorded
     try:
         if convert is not None:
             return value if value is default else convert(value)

@@ -126,6 +126,7 @@ class _Start:
             environment=self._environment() if "environment" in self.channels and own else {},
             packages=capture_packages() if "packages" in self.channels and own else None,
             host=capture_host() if "host" in self.channels and own else None,
+            ordinal=run.ordinal,
         )
         run.put_document("start", document)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar, overload
+from types import FrameType
+from typing import Any, Protocol, TypeVar, overload
 
 from tracker.errors import InputError, NameCollision, UnstorableValue
 from tracker.record.recorder import CLOSED, Recorder
@@ -22,6 +24,20 @@ PROCESS = Recorder()
 _scope: ContextVar[Scope] = ContextVar("hindsight_scope", default=PROCESS.root)
 current_scope = _scope.get
 set_scope = _scope.set
+
+
+
+class Watcher(Protocol):
+    """Who wants to know where loops begin and end, and may take their iterations in hand."""
+
+    def watch(self, name: str, iterable: Iterable[Any], caller: FrameType) -> tuple[Iterable[Any], int]:
+        """What to iterate over instead, and the index of its first item."""
+        ...
+
+
+_watcher: ContextVar[Watcher | None] = ContextVar("hindsight_watcher", default=None)
+current_watcher = _watcher.get
+set_watcher = _watcher.set
 
 _pack = frames.SLOT_INT.pack_into
 _time_ns = time.time_ns
@@ -53,7 +69,10 @@ def loop(name: str, iterable: Any) -> Any:
     if isinstance(iterable, AsyncIterable):
         return _iterate_async(frame, iterable)
     iter(iterable)  # a clear TypeError here, not in the first iteration
-    return _iterate(frame, iterable, progression is not None)
+    watcher, first = current_watcher(), 0
+    if watcher is not None:
+        iterable, first = watcher.watch(frame.name, iterable, sys._getframe(1))
+    return _iterate(frame, iterable, progression is not None, first)
 
 
 def _progression(iterable: Any) -> tuple[int, int] | None:
@@ -91,11 +110,10 @@ def _here(frame: Frame) -> Frame:
     return _frame(scope, frame.role, frame.name, frame.start, frame.stride)
 
 
-def _iterate(frame: Frame, iterable: Iterable[Any], ranged: bool) -> Iterator[Any]:
+def _iterate(frame: Frame, iterable: Iterable[Any], ranged: bool, index: int) -> Iterator[Any]:
     frame = _here(frame)
     recorder = frame.parent[0]
     bound, parent, tag = CLOSED, 0, 0
-    index = 0
     try:
         for item in iterable:
             journal = recorder.journal

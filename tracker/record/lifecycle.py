@@ -32,6 +32,7 @@ from tracker.record.identity import (
     take_variable,
 )
 from tracker.record.recorder import Recorder
+from tracker.record.replaying import redirected
 from tracker.record.run import Run, tell_losses
 from tracker.record.shipping import away
 from tracker.store.base import Store
@@ -42,6 +43,7 @@ from tracker.store.open import connect, open_store
 _lock = threading.RLock()
 _process_run: Run | None = None
 _open_runs: dict[Recorder, Run] = {}
+_started = 0  # runs of this process so far
 _hooked = False
 _exiting = False
 _interrupted = False
@@ -176,10 +178,15 @@ def _start(
     parent: Run | None = None,
     offline: bool = False,
 ) -> Run:
+    global _started
+    ordinal, _started = _started, _started + 1
     root = script_root()
+    overrides, replayed = redirected(overrides, ordinal)
     settings = load_settings(root, overrides=overrides)
     entry = capture_entry(sys.argv, root=root)
-    if recorder is PROCESS:
+    if replayed is not None:
+        run_id, launch_key = replayed, None
+    elif recorder is PROCESS:
         run_id = take_variable(RUN_VARIABLE) if run_id is None else run_id
         name = take_variable(NAME_VARIABLE) if name is None else name
     if run_id is not None and not is_id(run_id):
@@ -194,7 +201,7 @@ def _start(
         tags=tags,
     )
     store = _connect_offline(settings) if offline else resolve_store(settings, root, create=True)
-    opened = Run(store, settings, identity, recorder, root=root, offline=offline)
+    opened = Run(store, settings, identity, recorder, root=root, offline=offline, ordinal=ordinal)
     _open_runs[recorder] = opened
     if recorder is PROCESS:
         invite_workers(opened.id, opened.attempt, settings, store.url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How to run a past run again, or a part of it.
 
     The process records into ``scratch`` under the id of the run, whatever store its code asks for. In the checkpointed
-    loop it begins at ``checkpoint``, executes the iterations ``first`` to ``last`` (inclusive; ``None``: to the end) and
-    ends after that. In these, blocks of the loops ``run_blocks`` are executed (``None``: all); others are skipped
+    loop it begins at ``checkpoint``, executes the iterations ``first`` to ``last`` (inclusive; ``None``: to the end)
+    and ends after that. In these, blocks of the loops ``run_blocks`` are executed (``None``: all); others are skipped
     wherever the store has the checkpoint of their exit.
     """
 
@@ -30,6 +31,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     arguments: dict[str, Any] = {}
     manifests: tuple[str, ...] = ()  # keys of the run's checkpoints that may be used
     checkpoint: str | None = None  # the one of them to begin at
+    loop: str | None = None  # the checkpointed loop that first and last speak of; other loops are executed whole
     first: int = 0
     last: int | None = None
     run_blocks: tuple[str, ...] | None = None
@@ -41,3 +43,23 @@ def order() -> Order | None:
     """The order of this process; ``None`` in an ordinary one."""
     path = os.environ.get(ORDER_VARIABLE)
     return msgspec.json.decode(Path(path).read_bytes(), type=Order) if path else None
+
+
+def redirected(overrides: Mapping[str, Any], ordinal: int) -> tuple[dict[str, Any], str | None]:
+    """The settings for the n-th run of this process, and which run it is where it replays one.
+
+    Whatever store the program asks for, a replay records into its scratch store, and captures nothing else.
+    """
+    found = order()
+    if found is None:
+        return dict(overrides), None
+    here = {"store": found.scratch, "storage_options": {}, "capture": (), "fsync": "none"}
+    return {**overrides, **here}, found.run if ordinal == found.ordinal else None
+
+
+def replayed_arguments(run: str | None) -> Mapping[str, Any]:
+    """The recorded arguments where this run is a replay. Masked ones are not known: the program finds them itself."""
+    found = order()
+    if found is None or found.run != run:
+        return {}
+    return {name: value for name, value in found.arguments.items() if value != "***"}

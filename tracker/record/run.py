@@ -63,8 +63,10 @@ class Run:
         *,
         root: Path,
         offline: bool = False,
+        ordinal: int = 0,
         member: Membership | None = None,
     ):
+        self.ordinal = ordinal  # how many runs this process had started before
         self.store, self.settings, self.root = store, settings, root
         self.recorder = recorder
         self.spool = spool_for(store, settings)

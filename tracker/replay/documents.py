@@ -7,8 +7,8 @@ from typing import Any, Literal
 import msgspec
 
 Fidelity = Literal["exact", "close", "diverged", "unverified"]
-"""``exact``: everything that could be compared agrees bit for bit. ``close``: within the stated tolerance. ``diverged``:
-something differs. ``unverified``: there was nothing to compare, or something is known to be missing."""
+"""``exact``: everything that could be compared agrees bit for bit. ``close``: within the stated tolerance.
+``diverged``: something differs. ``unverified``: there was nothing to compare, or something is known to be missing."""
 
 Outcome = Literal["answered", "diverged", "failed", "timed out"]
 
@@ -63,6 +63,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     runs: tuple[PlannedRun, ...] = ()
     slices: tuple[Slice, ...] = ()
     timeout_s: float | None = None  # of one slice
+
+    def slices_of(self, run: str) -> list[Slice]:
+        """The slices of one run, in order."""
+        return [piece for piece in self.slices if piece.run == run]
 
 
 class SliceResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

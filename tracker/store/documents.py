@@ -103,6 +103,7 @@ class StartDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     packages: Packages | None = None
     host: Host | None = None
     orchestrator: dict[str, Any] = {}  # identity in the engine that started it
+    ordinal: int = 0  # how many runs the process had started before
 
 
 class CodeDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,43 @@
+"""Resuming a run from its last checkpoint: the beginning of a replay, and from there on an ordinary run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracker.checkpoint.blocks import Spot
+from tracker.checkpoint.manifest import Position
+from tracker.checkpoint.restoring import Restorer
+from tracker.checkpoint.taking import Taker
+from tracker.record.replaying import Order
+
+
+class Resumer:
+    """Restores one checkpoint, and takes new ones after it."""
+
+    def __init__(self, taker: Taker, order: Order) -> None:
+        self.taker = taker
+        self.restorer = Restorer(taker.run.store, order, taker.objects, stop=lambda: None)
+
+    def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:
+        """Iterations before the checkpoint are not entered."""
+        return self.restorer.begin(around, execution, loop)
+
+    def start(self, spot: Spot) -> None:
+        """Restore the state, and start the clock."""
+        self.restorer.start(spot)
+        self.taker.start(spot)
+
+    def skip(self, position: Position, spot: Spot) -> int | None:
+        """Blocks up to the checkpoint are not executed again."""
+        return self.restorer.skip(position, spot)
+
+    def leave(self, position: Position, spot: Spot, block_s: float) -> None:
+        """Take a checkpoint, as in any run."""
+        self.taker.leave(position, spot, block_s)
+
+    def end_iteration(self, position: Position) -> None:
+        """Nothing to do."""
+
+    def finish(self) -> None:
+        """Wait until the last checkpoint is written."""
+        self.taker.finish()

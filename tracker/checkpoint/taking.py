@@ -1,0 +1,146 @@
+"""Taking checkpoints while a run goes on: a consistent copy at the exit of a block, written by a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tracker.checkpoint.blocks import Spot
+from tracker.checkpoint.capturing import Capture, capture_state, size_of
+from tracker.checkpoint.manifest import Manifest, Position
+from tracker.checkpoint.policy import Policy
+from tracker.checkpoint.storing import StoredState, store_state
+from tracker.errors import Unavailable
+from tracker.record.run import Run
+from tracker.record.shipping import away
+from tracker.store import keys
+from tracker.store.documents import encode
+
+_PATIENCE_S = 600.0  # for the last checkpoint, when the program is done
+
+
+class Taker:
+    """Takes the checkpoints of one attempt. Errors are told once and never reach the program.
+
+    One checkpoint is copied on the program's thread, and written on another, the manifest last; while one is being
+    written no other is begun. A process that is killed loses the one that is being written, and no other.
+    """
+
+    def __init__(self, run: Run, objects: Mapping[str, Any], policy: Policy) -> None:
+        self.run, self.objects, self.policy = run, objects, policy
+        self.number = 0
+        self._stored: StoredState | None = None
+        self._idle = threading.Event()
+        self._idle.set()
+        self._waiting: queue.SimpleQueue[tuple[Capture, Manifest] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._told: set[str] = set()
+
+    def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:
+        """Nothing is known of the future: every iteration is entered."""
+        return 0
+
+    def start(self, spot: Spot) -> None:
+        """The clock of the policy starts."""
+        self.policy.begin()
+
+    def skip(self, position: Position, spot: Spot) -> int | None:
+        """Every block is executed."""
+        return None
+
+    def end_iteration(self, position: Position) -> None:
+        """Nothing to do."""
+
+    def leave(self, position: Position, spot: Spot, block_s: float) -> None:
+        """Take a checkpoint here, if the policy wants one."""
+        try:
+            if self.policy.mode == "all":
+                self._idle.wait()
+            if self._idle.is_set() and self.policy.wants(size_of(self.objects)):
+                self._take(position, spot, block_s)
+        except Exception as exc:  # noqa: BLE001  the program goes on as if nothing had been asked
+            self._tell(f"no checkpoint at {describe_position(position)}: {type(exc).__name__}: {exc}")
+
+    def finish(self) -> None:
+        """Wait until the last checkpoint is written."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._waiting.put(None)
+            thread.join(_PATIENCE_S)
+
+    def _take(self, position: Position, spot: Spot, block_s: float) -> None:
+        began = time.perf_counter()
+        capture = capture_state(self.objects, spot)
+        for name, reason in capture.missing.items():
+            self._tell(f"{name} is not part of the checkpoints, so replays cannot be exact: {reason}")
+        copied_s = time.perf_counter() - began
+        self.policy.took(copied_s)
+        manifest = Manifest(
+            run=self.run.id,
+            attempt=self.run.attempt,
+            number=self.number,
+            position=position,
+            created=time.time(),
+            elapsed_s=time.time() - self.run.started,
+            block_s=block_s,
+            cost_s=copied_s,
+            size_bytes=capture.size_bytes,
+            stored_bytes=0,
+            objects=capture.objects,
+            generators=capture.generators,
+            frames=capture.frames,
+            missing=capture.missing,
+            pickled=capture.pickled,
+            can_begin=capture.can_begin,
+        )
+        self.number += 1
+        self._idle.clear()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_all, name="hindsight-checkpoints", daemon=True)
+            self._thread.start()
+        self._waiting.put((capture, manifest))
+
+    def _write_all(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            try:
+                self._write(*item)
+            except Unavailable as exc:
+                self._tell(away(self.run.store.url, exc))
+            except Exception as exc:  # noqa: BLE001  a checkpoint less; the program and the others go on
+                self._tell(f"a checkpoint could not be written: {type(exc).__name__}: {exc}")
+            finally:
+                self._idle.set()
+
+    def _write(self, capture: Capture, manifest: Manifest) -> None:
+        import msgspec
+
+        began = time.thread_time()
+        self._stored = stored = store_state(self.run.store, capture.state(), self._stored)
+        hashes, whole = stored.hashes, stored.state_hash
+        written_s = time.thread_time() - began
+        done = msgspec.structs.replace(
+            manifest,
+            tensors=stored.tensors,
+            stored_bytes=stored.written_bytes,
+            hashes=hashes,
+            state_hash=whole,
+            cost_s=manifest.cost_s + written_s,
+        )
+        key = keys.checkpoint_document(manifest.run, manifest.attempt, manifest.number)
+        self.run.store.put(key, encode(done))
+        self.policy.wrote(written_s, manifest.size_bytes, copied_s=manifest.cost_s)
+
+    def _tell(self, problem: str) -> None:
+        if problem not in self._told:
+            self._told.add(problem)
+            self.run.recorder.warn_once(problem)
+
+
+def describe_position(position: Position) -> str:
+    """A block exit for people: ``the end of step in epoch=3``."""
+    around = "".join(f"{name}={value}, " for name, value in position.around)
+    inner = f"the end of {position.block_loop} in " if position.block_loop else "the end of "
+    return f"{inner}{around}{position.loop}={position.iteration}"

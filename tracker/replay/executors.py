@@ -1,0 +1,53 @@
+"""Engines that execute the slices of a plan. Each runs `run_slice` on one number after the other, wherever it likes."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Protocol
+
+from tracker.errors import BadSetting
+from tracker.replay.documents import Plan, SliceResult
+from tracker.replay.slices import run_slice
+from tracker.store.base import Store
+
+OnResult = Callable[[SliceResult], None]
+
+
+class Executor(Protocol):
+    """``execute(store, plan, numbers, on_result=…)``: every slice of these numbers, then return.
+
+    ``on_result`` is called with each result as it comes, from one thread at a time.
+    """
+
+    def __call__(self, store: Store, plan: Plan, numbers: Iterable[int], *, on_result: OnResult) -> None: ...
+
+
+# Where the function lies that is an engine's `Executor`.
+_EXECUTORS = {"local": "tracker.replay.executors:execute_locally"}
+
+
+def executor_named(name: str) -> Executor:
+    """The engine of this name; ``BadSetting`` lists those there are."""
+    place = _EXECUTORS.get(name)
+    if place is None:
+        raise BadSetting(f"there is no executor {name!r}: expected one of {', '.join(sorted(_EXECUTORS))}")
+    module, _, function = place.partition(":")
+    found: Executor = getattr(import_module(module), function)
+    return found
+
+
+def execute_locally(store: Store, plan: Plan, numbers: Iterable[int], *, on_result: OnResult) -> None:
+    """Execute slices in processes of this machine, ``plan.workers`` at a time.
+
+    Interrupting it ends the processes that run; their slices are done again next time.
+    """
+    with concurrent.futures.ThreadPoolExecutor(max(1, plan.workers), thread_name_prefix="hindsight-slice") as pool:
+        waiting = [pool.submit(run_slice, store, plan, number) for number in numbers]
+        try:
+            for done in concurrent.futures.as_completed(waiting):
+                on_result(done.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
