@@ -8,6 +8,7 @@ import sys
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
+from random import Random
 from types import MappingProxyType
 from typing import Any
 
@@ -41,15 +42,16 @@ class Capturing:
         self._registered = {id(value): name for name, value in registered.items()}
         self._known: dict[int, tuple[Any, str, int]] = {}  # by id; holds the objects, so that ids stay theirs
         self._open: set[int] = set()
-        self._name, self._count, self._depth, self._with_objects = "", 0, 0, False
+        self._name, self._count, self._depth, self._is_object, self._is_root = "", 0, 0, False, False
 
-    def take(self, value: Any, name: str = "", *, with_objects: bool = False) -> Tree:
+    def take(self, value: Any, name: str = "", *, is_object: bool = False) -> Tree:
         """The tree of a value; ``Uncapturable`` names the part that has none, and then nothing of it is kept.
 
-        ``with_objects``: instances of any class with a plain ``__dict__`` are written with their attributes.
+        ``is_object``: the value is a registered object itself, so it is written out even though it is registered, and
+        instances of any class with a plain ``__dict__`` inside of it are written with their attributes.
         """
         before, room, known = len(self._tensors), self._room, dict(self._known)
-        self._name, self._count, self._depth, self._with_objects = name, 0, 0, with_objects
+        self._name, self._count, self._depth, self._is_object, self._is_root = name, 0, 0, is_object, is_object
         try:
             return self._node(value, name)
         except BaseException:
@@ -67,9 +69,9 @@ class Capturing:
         if writer := atoms.WRITERS.get(kind):
             if kind is str:
                 self._spend(len(value), path, value)
-            node = writer(value)
-            return node if node is not None else self._last_resort(value, path)
-        if (name := self._registered.get(id(value))) is not None and self._depth:
+            if (node := writer(value)) is not None:
+                return node
+        if (name := self._registered.get(id(value))) is not None and not self._is_root:
             return {"$registered": name}
         if id(value) in self._known:
             return self._reference(value, path)
@@ -86,6 +88,7 @@ class Capturing:
         self._known[id(value)] = (value, self._name, self._count)
         self._count += 1
         self._depth += 1
+        self._is_root = False
         if self._depth > MAX_DEPTH:
             raise Uncapturable(path, type(value).__name__, f"is nested deeper than {MAX_DEPTH} levels")
         try:
@@ -102,8 +105,13 @@ class Capturing:
             return {"$namedtuple": naming.name_of(type(value)), "items": self._closed(value, path)}
         if naming.is_global(value):
             return {"$global": naming.name_of(value)}
+        if (state := arrays.generator_state(value)) is not None:
+            mark, kind, inner = state
+            return {mark: kind, "state": self._node(inner, path)}
         try:
             node = arrays.write(value, lambda size: self._spend(size, path, value), self._add)
+        except Uncapturable:
+            raise
         except ValueError:
             return self._last_resort(value, path)
         if node is not None:
@@ -114,19 +122,12 @@ class Capturing:
         return self._instance(value, path)
 
     def _instance(self, value: Any, path: str) -> Tree:
-        is_data = dataclasses.is_dataclass(value)
-        if (is_data or self._with_objects) and naming.has_plain_state(value) and naming.is_found(type(value)):
-            if is_data or not self._allow_pickle:
-                return self._attributes(value, path)
-            return self._attributes_or_pickle(value, path)
+        is_wanted = self._is_object or dataclasses.is_dataclass(value)
+        if is_wanted and naming.has_plain_state(value) and naming.is_found(type(value)):
+            items = vars(value).items()
+            state = [[atoms.write_text(key), self._node(item, f"{path}.{key}")] for key, item in items]
+            return {"$object": naming.name_of(type(value)), "state": state}
         return self._last_resort(value, path)
-
-    def _attributes(self, value: Any, path: str) -> Tree:
-        state = [[self._text(key), self._node(item, f"{path}.{key}")] for key, item in sorted_state(value)]
-        return {"$object": naming.name_of(type(value)), "state": state}
-
-    def _attributes_or_pickle(self, value: Any, path: str) -> Tree:
-        return self._attributes(value, path)
 
     def _last_resort(self, value: Any, path: str) -> Tree:
         if not self._allow_pickle:
@@ -135,7 +136,7 @@ class Capturing:
 
         try:
             data = pickle.dumps(value, protocol=5)
-        except Exception as exc:  # noqa: BLE001 - whatever __reduce__ of a foreign class raises
+        except Exception as exc:
             raise Uncapturable(path, naming.name_of(type(value)), f"cannot be pickled, either: {exc}") from exc
         self._spend(len(data), path, value)
         return {"$pickle": self._add(from_bytes(data))}
@@ -149,9 +150,6 @@ class Capturing:
     def _add(self, data: TensorData) -> int:
         self._tensors.append(data)
         return len(self._tensors) - 1
-
-    def _text(self, key: str) -> Tree:
-        return atoms.write_text(key)
 
     def _closed(self, value: Any, path: str) -> list[Tree]:
         """The items of something that exists only when all of them do."""
@@ -219,13 +217,11 @@ class Capturing:
             return {"$bytes": self._add(from_bytes(bytes(value)))} | kind
         return {"$bytes": value.hex()} | kind
 
-    def _random(self, value: Any, path: str) -> Tree:
-        return {"$random": self._node(value.getstate(), path)}
-
-
-def sorted_state(value: Any) -> list[tuple[str, Any]]:
-    """Attributes of an instance, in the order in which they were set."""
-    return list(vars(value).items())
+    def _random(self, value: Random, path: str) -> Tree:
+        version, state, gauss = value.getstate()
+        self._spend(4 * len(state), path, value)
+        number = self._add(from_bytes(array("I", state).tobytes(), "U32"))
+        return {"$random": number, "version": version, "gauss": None if gauss is None else atoms.write_float(gauss)}
 
 
 def _packed(code: str, values: list[Any]) -> bytes | None:
@@ -233,3 +229,20 @@ def _packed(code: str, values: list[Any]) -> bytes | None:
         return array(code, values).tobytes()
     except OverflowError:
         return None
+
+
+_CONTAINERS: dict[type, Callable[[Capturing, Any, str], Tree]] = {
+    list: Capturing._list,
+    dict: Capturing._dict,
+    OrderedDict: Capturing._marked_dict,
+    Counter: Capturing._marked_dict,
+    defaultdict: Capturing._defaultdict,
+    tuple: Capturing._tuple,
+    set: Capturing._set,
+    frozenset: Capturing._set,
+    deque: Capturing._deque,
+    slice: Capturing._slice,
+    bytes: Capturing._bytes,
+    bytearray: Capturing._bytes,
+    Random: Capturing._random,
+}

@@ -1,0 +1,71 @@
+"""The trees that states are written as: JSON with marked objects where JSON has no form of its own.
+
+A marked object is a dict with a key that begins with ``$``; a plain dict with such a key becomes ``{"$dict": …}``.
+Containers are numbered in the order of the tree, so ``{"$ref": n}`` says "that one again" and cycles have a form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Final
+
+from tracker.errors import UnstorableValue
+
+Tree = Any
+"""None, bool, a 64-bit int, a finite float, a text without surrogates, a list of trees or a dict of them."""
+
+MAX_DEPTH = 150
+
+
+class _Missing(Enum):
+    MISSING = "missing"
+
+
+MISSING: Final = _Missing.MISSING
+
+
+class Uncapturable(UnstorableValue):
+    """A part of a value has no stored form; nothing of the value was captured.
+
+    ``path`` says where it stands in the value, ``type_name`` what it is.
+    """
+
+    def __init__(self, path: str, type_name: str, reason: str = "has no form without pickle") -> None:
+        self.path, self.type_name, self.reason = path, type_name, reason
+        super().__init__(f"{path or 'the value'} ({type_name}) cannot be captured: it {reason}")
+
+
+def mark(tree: Tree) -> str | None:
+    """The mark of a node, ``"$tuple"`` for example; ``None`` for what JSON itself holds."""
+    if isinstance(tree, dict):
+        return next((key for key in tree if key.startswith("$")), None)
+    return None
+
+
+def tensor_numbers(tree: Tree) -> Iterator[int]:
+    """The tensors that a tree names, in its order, repeated where it repeats them."""
+    for node in walk(tree):
+        for key in ("$tensor", "$pickle", "$floats", "$ints", "$bytes"):
+            if isinstance(number := node.get(key), int):
+                yield number
+
+
+def pickled_paths(tree: Tree, name: str = "") -> list[str]:
+    """Where pickle stands in a tree: ``model._loss`` and so on; what ``Manifest.pickled`` lists."""
+    return [path for path, node in _walk(tree, name) if "$pickle" in node]
+
+
+def walk(tree: Tree) -> Iterator[dict[str, Any]]:
+    """Every dict of a tree, outer ones first."""
+    return (node for _, node in _walk(tree, ""))
+
+
+def _walk(tree: Tree, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(tree, list):
+        for number, item in enumerate(tree):
+            yield from _walk(item, f"{path}[{number}]")
+    elif isinstance(tree, dict):
+        yield path, tree
+        for key, item in tree.items():
+            yield from _walk(item, path if key.startswith("$") else f"{path}.{key}")
