@@ -8,8 +8,6 @@ from typing import Literal
 
 Mode = Literal["adaptive", "all", "none"]
 
-_USUAL_SHARE = 0.012  # of the run time; up to the limit only where checkpoints would lie too far apart
-_FAR_APART = 0.1  # of the run time so far
 _COPY_BYTES_PER_S, _WRITE_BYTES_PER_S, _READ_BYTES_PER_S = 1e9, 1.5e8, 4e8  # until they are measured
 _LEAST_COST_S, _LEAST_RESTORE_S = 0.002, 0.01
 
@@ -18,9 +16,9 @@ _LEAST_COST_S, _LEAST_RESTORE_S = 0.002, 0.01
 class Policy:
     """Weighs the cost of checkpoints, as measured, against the time of the blocks that they would spare.
 
-    A checkpoint is worth it when re-executing what happened since the last one takes longer than restoring it, and
-    when it keeps the cost of all within ``limit``, a share of the time since the first block began. The usual aim is
-    much lower. ``now`` gives seconds.
+    A checkpoint is worth it when executing again what happened since the last one takes longer than restoring it, and
+    allowed when it keeps the cost of all of them within ``limit``, a share of the time since the first block began.
+    ``now`` gives seconds.
     """
 
     now: Callable[[], float]
@@ -45,8 +43,7 @@ class Policy:
         elapsed, since = now - self._began, now - self._last
         if since < 2 * max(_LEAST_RESTORE_S, size_bytes / _READ_BYTES_PER_S):
             return False
-        cost = self.spent_s + self.expected_s(size_bytes)
-        return cost <= _USUAL_SHARE * elapsed or (since >= _FAR_APART * elapsed and cost <= self.limit * elapsed)
+        return self.spent_s + self.expected_s(size_bytes) <= self.limit * elapsed
 
     def expected_s(self, size_bytes: int) -> float:
         """What a checkpoint of this size will cost, going by those before it."""

@@ -98,13 +98,15 @@ def _make_keeper(objects: dict[str, Any], *, resume: bool) -> Keeper | None:
     if found is not None:
         return _restorer(found, objects) if found.run == run.id else None
     settings = run.settings
+    if settings.checkpoints == "none" and not resume:
+        return None
     from tracker.checkpoint.taking import Taker
 
     taker = Taker(run, objects, Policy(time.perf_counter, limit=settings.checkpoint_share, mode=settings.checkpoints))
     run.on_finish.append(taker.finish)
     last = _last_checkpoint(run) if resume else None
     if last is None:
-        return None if settings.checkpoints == "none" else taker
+        return taker
     from tracker.checkpoint.resuming import Resumer
 
     return Resumer(taker, Order(run=run.id, attempt=run.attempt, store="", scratch="", checkpoint=last))
@@ -115,7 +117,7 @@ def _last_checkpoint(run: Run) -> str | None:
 
 
 def _restorer(found: Order, objects: dict[str, Any]) -> Keeper:
-    from tracker.checkpoint.restoring import Restorer
+    from tracker.checkpoint.replaying import Restorer
 
     store = open_store(found.store, storage_options=found.storage_options, create=False)
     return Restorer(store, found, objects, stop=_end_process)

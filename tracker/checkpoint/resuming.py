@@ -6,7 +6,7 @@ from typing import Any
 
 from tracker.checkpoint.blocks import Spot
 from tracker.checkpoint.manifest import Position
-from tracker.checkpoint.restoring import Restorer
+from tracker.checkpoint.replaying import Restorer
 from tracker.checkpoint.taking import Taker
 from tracker.record.replaying import Order
 

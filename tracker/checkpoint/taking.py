@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracker.checkpoint.blocks import Spot
-from tracker.checkpoint.capturing import Capture, capture_state, size_of
+from tracker.checkpoint.program import Capture, capture_state, size_of
 from tracker.checkpoint.manifest import Manifest, Position
 from tracker.checkpoint.policy import Policy
 from tracker.checkpoint.storing import StoredState, store_state

@@ -11,7 +11,21 @@ from typing import Annotated, Any
 
 import typer
 
-from tracker.cli import checkout, dataframe, demo, diff, doctor, recover, run, runs, show, sql, verify
+from tracker.cli import (
+    checkout,
+    checkpoints,
+    dataframe,
+    demo,
+    diff,
+    doctor,
+    recover,
+    replay,
+    run,
+    runs,
+    show,
+    sql,
+    verify,
+)
 from tracker.cli.failures import CODES_HELP, INTERRUPTED, OK, USAGE, report, set_debug, tell, warnings_as_lines
 
 Command = Callable[..., int]
@@ -121,6 +135,8 @@ _add("Look", "runs", runs.runs)
 _add("Look", "show", show.show)
 _add("Look", "dataframe", dataframe.dataframe)
 _add("Look", "sql", sql.sql)
+_add("Look", "checkpoints", checkpoints.checkpoints)
+_add("Replay", "replay", replay.replay)
 _add("Code", "diff", diff.diff)
 _add("Code", "checkout", checkout.checkout)
 _add("Record", "run", run.run, context_settings={"allow_interspersed_args": False})

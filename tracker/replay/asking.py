@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tracker.code.project import project_root
 from tracker.errors import NotFound
+from tracker.read.catalog import resolve_id
+from tracker.record.lifecycle import default_store
 from tracker.replay.documents import Fidelity, Plan, PlannedRun, Question, SliceResult
 from tracker.replay.executors import executor_named
 from tracker.replay.planning import make_plan, read_plan, write_plan
+from tracker.replay.questions import parse_names
 from tracker.replay.sources import current_sources
 from tracker.store import keys
 from tracker.store.base import Store
@@ -59,6 +63,50 @@ class Replay:
         return self.fidelity(planned.run) or "waiting"
 
 
+def replay(
+    *names: str,
+    where: str | None = None,
+    runs: Collection[str] = (),
+    iterations: Mapping[str, Collection[int]] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    executor: str = "local",
+    workers: int | None = None,
+    timeout_s: float | None = None,
+    dry_run: bool = False,
+    root: str | os.PathLike[str] | None = None,
+    store: Store | str | os.PathLike[str] | None = None,
+    storage_options: dict[str, Any] | None = None,
+    on_result: Callable[[SliceResult], None] | None = None,
+) -> Replay:
+    """Ask past runs for values that they did not log, and file the answers beside those that they did.
+
+    ``names`` are logged by log statements of the code in the work tree (at ``root``, default: the project of the
+    working directory): each is put into the code of every past run that ``where`` and ``runs`` select, and what must be
+    executed is executed, from the runs' checkpoints, in worktrees of its own and ``workers`` at a time (default: the
+    processors). ``iterations`` keeps to some iterations of a loop, ``overrides`` changes arguments, ``dry_run`` only
+    plans. ``on_result`` is called with the result of each slice as it comes.
+
+    Blocks until all of it is done. Asking again does only what has no answer yet, also after a kill. ``NameNotFound``
+    for a name that no log statement has; what goes wrong with one run stands in its results and stops no other.
+
+    ::
+
+        tracker.replay("grad_norm", where="lr > 1e-3")
+        tracker.dataframe("lr", "loss", "grad_norm", "fidelity")
+    """
+    opened = default_store(store, storage_options)
+    question = Question(
+        names=parse_names(names),
+        where=where,
+        runs=tuple(resolve_id(opened, run) for run in runs),
+        iterations={loop: tuple(sorted(set(indices))) for loop, indices in (iterations or {}).items()},
+        overrides=dict(overrides or {}),
+    )
+    folder = project_root() if root is None else Path(root)
+    planned = plan_replay(opened, question, root=folder, workers=workers, timeout_s=timeout_s)
+    return planned if dry_run else execute(opened, planned, executor=executor, on_result=on_result)
+
+
 def plan_replay(
     store: Store,
     question: Question,
@@ -66,7 +114,6 @@ def plan_replay(
     root: Path,
     workers: int | None = None,
     timeout_s: float | None = None,
-    lines: Mapping[str, Collection[int]] | None = None,
 ) -> Replay:
     """Plan a replay of the question, with the probes that stand in the work tree at ``root``; writes nothing.
 
@@ -79,7 +126,6 @@ def plan_replay(
         new_sources=current_sources(root),
         workers=workers or os.cpu_count() or 1,
         timeout_s=timeout_s,
-        lines=lines,
     )
     return _unfinished(store, plan) or Replay(plan)
 

@@ -1,0 +1,114 @@
+"""Restoring checkpoints while a run is executed again, or resumed: which blocks are skipped, and where to begin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tracker.checkpoint.blocks import Spot
+from tracker.checkpoint.program import capture_state, restore_state
+from tracker.checkpoint.loading import load_tensors
+from tracker.checkpoint.manifest import Manifest, Position, read_manifest
+from tracker.checkpoint.storing import hash_parts
+from tracker.record.replaying import Order
+from tracker.store.base import Store
+
+Place = tuple[tuple[tuple[str, Any], ...], int, str, int, int]
+
+
+def place_of(position: Position) -> Place:
+    """What two executions of one block have in common."""
+    return tuple(position.around), position.execution, position.loop, position.iteration, position.block
+
+
+class Restorer:
+    """Does what an `Order` says. ``stop`` ends the process after its last iteration.
+
+    A checkpoint that cannot be restored is an error of the replay, and raises: going on would give wrong answers.
+    """
+
+    def __init__(self, store: Store, order: Order, objects: Mapping[str, Any], *, stop: Callable[[], None]) -> None:
+        self.store, self.order, self.objects, self.stop = store, order, objects, stop
+        found = [read_manifest(store, key) for key in order.manifests]
+        self._exits = {place_of(manifest.position): manifest for manifest in found}
+        self._start: Manifest | None = None
+        if order.checkpoint is not None:
+            self._start = read_manifest(store, order.checkpoint)
+            self._exits[place_of(self._start.position)] = self._start
+        self._pending: Manifest | None = None
+
+    def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:
+        """The iteration of the checkpoint to begin at, or the one after it."""
+        start = self._start
+        if start is None or (around, execution, loop) != place_of(start.position)[:3]:
+            return 0
+        self._pending = start
+        return start.position.iteration + (start.position.block < 0)
+
+    def start(self, spot: Spot) -> None:
+        """Restore the checkpoint to begin at: whole, where it is the end of an iteration; else so that its names are
+        there for the beginning of the iteration, until the block itself is skipped.
+        """
+        if self._pending is not None:
+            self._restore(self._pending, spot)
+            self._pending = None
+
+    def skip(self, position: Position, spot: Spot) -> int | None:
+        """Restore the exit of a block that need not be executed."""
+        before = self._is_before_start(position)
+        if not before and self._must_run(position):
+            return None
+        manifest = self._exits.get(place_of(position))
+        if manifest is None:
+            return 0 if before else None
+        self._restore(manifest, spot)
+        self._report(position, "skipped")
+        return manifest.position.consumed
+
+    def leave(self, position: Position, spot: Spot, block_s: float) -> None:
+        """Compare the state after a block that was executed with that of the original."""
+        manifest = self._exits.get(place_of(position))
+        if manifest is None or not manifest.hashes:
+            self._report(position, "ran")
+            return
+        capture = capture_state(self.objects, spot)
+        hashes = hash_parts(capture.parts(), capture.tensors)
+        differing = sorted(name for name, known in manifest.hashes.items() if hashes.get(name) != known)
+        self._report(position, "ran", hash_equal=not differing, differing=differing)
+
+    def end_iteration(self, position: Position) -> None:
+        """End the process after the last iteration that was asked for."""
+        if self._is_divided(position) and self.order.last is not None and position.iteration >= self.order.last:
+            self.stop()
+
+    def finish(self) -> None:
+        """Nothing waits to be written."""
+
+    def _is_divided(self, position: Position) -> bool:
+        """Whether it stands in the loop whose iterations are shared among slices."""
+        return position.loop == self.order.loop and position.execution == 0 and not position.around
+
+    def _must_run(self, position: Position) -> bool:
+        order, loop = self.order, position.block_loop
+        if self._is_divided(position):
+            last = position.iteration if order.last is None else order.last
+            if not order.first <= position.iteration <= last:
+                return False
+        return order.run_blocks is None or loop in order.run_blocks
+
+    def _is_before_start(self, position: Position) -> bool:
+        """Whether the block lies at or before the checkpoint to begin at, in the same loop."""
+        start = self._start
+        if start is None or place_of(start.position)[:3] != place_of(position)[:3]:
+            return False
+        return (position.iteration, position.block) <= (start.position.iteration, start.position.block)
+
+    def _restore(self, manifest: Manifest, spot: Spot) -> None:
+        restore_state(manifest, load_tensors(self.store, manifest), self.objects, spot)
+
+    def _report(self, position: Position, did: str, **more: Any) -> None:
+        if self.order.report:
+            line = {"iteration": position.iteration, "block": position.block, "loop": position.block_loop, "did": did}
+            with open(self.order.report, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"hash_equal": None, "differing": [], **line, **more}) + "\n")
