@@ -58,7 +58,7 @@ class Project:
         own = {"HINDSIGHT_STORE": self.store.url, "HINDSIGHT_CAPTURE": capture, "PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.Popen(
             [sys.executable, "train.py", *arguments],
-            cwd=self.repo.folder, env=kept | own | environment, text=True,
+            cwd=self.repo.folder, env=kept | own | environment, text=True, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 

@@ -1,31 +1,37 @@
-"""The files that a run read and its snapshot lacks: data that git ignores, brought into a workspace."""
+"""The files of a run's project that its snapshot lacks, such as data that git ignores, brought into a workspace.
+
+What was not written since the run is linked: the run did not write to it, so its replay does not either. What was
+written since is copied, so that a script which writes to its inputs does not reach the original.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from tracker.code.checkout import check_path
 from tracker.store.documents import InputFile
 
-COPY_BYTES = 8 << 20  # files that are small enough to be somebody's state as well as their data
-COPY_TOTAL_BYTES = 256 << 20
+COPY_BYTES = 256 << 20  # in all; larger ones are linked
+MAX_FILES = 20_000
+_MAX_VISITED = 200_000
+_SAME_TIME_S = 1e-3
 _CLONE = 0x40049409  # FICLONE of Linux
 _BLOCK_BYTES = 1 << 20
+_TOOL_FOLDERS = {".git", ".hindsight", ".ipynb_checkpoints", "__pycache__", "node_modules", "site-packages"}
+_TOOL_FOLDERS |= {".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 
 
 def bring_inputs(inputs: Iterable[InputFile], root: str | None, project: Path) -> list[str]:
     """Put the run's input files into the workspace; returns what is not as the run found it.
 
-    A file that the workspace has already stays. Where the file system can share blocks, and for small files, it is a
-    copy, so that a script which writes to its inputs does not reach the original; large files are links. Paths that
-    would leave the folder are refused with ``DamagedObject``.
+    A file that the workspace has already stays. Paths that would leave the folder are refused with ``DamagedObject``.
     """
     notes = []
-    room_bytes = COPY_TOTAL_BYTES
+    room_bytes = COPY_BYTES
     for file in inputs:
         check_path(file.path, "of the run's inputs")
         target = project / file.path
@@ -33,26 +39,68 @@ def bring_inputs(inputs: Iterable[InputFile], root: str | None, project: Path) -
             continue
         source = Path(root or os.sep) / file.path
         problem = "its project's folder is not known" if root is None else _problem(source, file)
-        if problem is None or source.is_file():
-            room_bytes -= _bring(source, target, room_bytes)
+        if root is not None and source.is_file():
+            room_bytes -= _bring(source, target, file, room_bytes)
         if problem is not None:
             notes.append(f"input {file.path}: {problem}")
     return notes
+
+
+def bring_unchanged(root: str | None, project: Path, *, before: float, exclude: Iterable[Path] = ()) -> int:
+    """Link the other files of the original project that were last written ``before`` (Unix seconds) the run began.
+
+    The run may have read them where nobody looked: before its first record, or from a library that is not written in
+    Python. Folders of tools, environments and ``exclude`` are left out. Returns how many; at most ``MAX_FILES``.
+    """
+    if root is None or not os.path.isdir(root):
+        return 0
+    count = 0
+    for name in _older_files(root, before, {os.path.realpath(path) for path in exclude}):
+        target = project / name
+        if count >= MAX_FILES:
+            break
+        if not os.path.lexists(target) and _is_inside(target.parent, project):
+            with suppress(OSError):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(os.path.join(root, name))
+                count += 1
+    return count
+
+
+def _older_files(root: str, before: float, excluded: set[str]) -> Iterator[str]:
+    folders, visited = [root], 0
+    while folders and visited < _MAX_VISITED:
+        folder = folders.pop()
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                visited += 1
+                if entry.is_dir(follow_symlinks=False):
+                    if not _is_foreign(entry, excluded):
+                        folders.append(entry.path)
+                elif entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mtime < before:
+                    yield os.path.relpath(entry.path, root)
+
+
+def _is_foreign(entry: os.DirEntry[str], excluded: set[str]) -> bool:
+    environment = os.path.exists(os.path.join(entry.path, "pyvenv.cfg"))
+    return entry.name in _TOOL_FOLDERS or environment or os.path.realpath(entry.path) in excluded
 
 
 def _is_inside(folder: Path, project: Path) -> bool:
     return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(project))
 
 
-def _bring(source: Path, target: Path, room_bytes: int) -> int:
+def _bring(source: Path, target: Path, file: InputFile, room_bytes: int) -> int:
     """Bring one file; returns how many bytes were copied for it."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    size_bytes = source.stat().st_size
-    if _clone(source, target):
-        return 0
-    if size_bytes <= min(COPY_BYTES, room_bytes):
-        shutil.copy2(source, target)
-        return size_bytes
+    found = source.stat()
+    unchanged = abs(found.st_mtime - file.modified) < _SAME_TIME_S and found.st_size == file.size_bytes
+    if not unchanged:
+        if _clone(source, target):
+            return 0
+        if found.st_size <= room_bytes:
+            shutil.copy2(source, target)
+            return found.st_size
     target.symlink_to(source)
     return 0
 
@@ -82,7 +130,7 @@ def _problem(source: Path, file: InputFile) -> str | None:
         return "it is no longer a file"
     if found.st_size != file.size_bytes:
         return f"it has {found.st_size:,} bytes now and had {file.size_bytes:,}"
-    if abs(found.st_mtime - file.modified) < 1e-3:
+    if abs(found.st_mtime - file.modified) < _SAME_TIME_S:
         return None
     if file.digest is None:
         return "it was written since, and was too large to be hashed"

@@ -106,7 +106,12 @@ class _Replaying:
         if self.planned.snapshot is not None and self.planned.snapshot != code.snapshot:
             code = CodeDocument(snapshot=self.planned.snapshot, subfolder=code.subfolder)
         opened = workspace(
-            self.store, code, sources=self.planned.sources, root=start.root, inputs=_inputs(view, attempt)
+            self.store,
+            code,
+            sources=self.planned.sources,
+            root=start.root,
+            inputs=_inputs(view, attempt),
+            started=start.started,
         )
         with opened as space:
             self.doubts = [*self.planned.doubts, *space.notes]

@@ -17,9 +17,10 @@ import msgspec
 
 from tracker.code.checkout import Checkout, check_path, checkout
 from tracker.errors import DamagedObject
-from tracker.replay.inputs import bring_inputs
+from tracker.replay.inputs import bring_inputs, bring_unchanged
 from tracker.store.base import Store
 from tracker.store.documents import CodeDocument, InputFile
+from tracker.store.keys import FORMAT
 from tracker.store.objects import get_object
 from tracker.store.processes import Writer, is_alive, is_visible, this_writer
 
@@ -67,8 +68,10 @@ def workspace(
     sources: str | None = None,
     root: str | None = None,
     inputs: tuple[InputFile, ...] = (),
+    started: float = 0.0,
 ) -> Iterator[Workspace]:
-    """The code of a run with the changed ``sources`` (an object), and the input files of its project at ``root``.
+    """The code of a run with the changed ``sources`` (an object), and the input files of its project at ``root``,
+    where it began at ``started`` (Unix seconds).
 
     Everything is removed at the end, also after an error, ``SIGTERM`` or ``SIGHUP``; what a killed process left is
     removed by the next workspace on this machine. Nothing is written outside of the folder.
@@ -81,9 +84,15 @@ def workspace(
             found = checkout(store, code, folder / "code")
             _write_sources(store, sources, found, code.snapshot or "")
             notes = bring_inputs(inputs, root, found.project)
+            bring_unchanged(root, found.project, before=started, exclude=_folder_of(store))
             yield Workspace(folder, found.project, notes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder_of(store: Store) -> list[Path]:
+    path = store.local_path(FORMAT)
+    return [] if path is None else [path.parent]
 
 
 def _write_sources(store: Store, sources: str | None, found: Checkout, snapshot: str) -> None:
