@@ -24,7 +24,7 @@ def analyse(tmp_path: Path, source: str) -> tuple[Names | None, frozenset[str]]:
     def at_exit() -> None:
         frame: FrameType = sys._getframe(1)
         if not found:
-            found.append((names_at_exit(frame, numbers["outer"], numbers["inner"]), global_names(frame)))
+            found.append((names_at_exit(frame, numbers["outer"], numbers["inner"]), global_names(str(path))))
 
     space = {"at_exit": at_exit, "loop": lambda name, items: items, "__name__": "program"}
     exec(compile(path.read_text(), str(path), "exec"), space)

@@ -49,9 +49,10 @@ def names_at_exit(frame: FrameType, loop_line: int | None, block_line: int | Non
     return _analyse(frame.f_code, loop_line, block_line)
 
 
-def global_names(frame: FrameType) -> frozenset[str]:
-    """Global variables of the frame's file that its functions assign or change."""
-    tree = _tree(frame.f_code.co_filename)
+@lru_cache(maxsize=64)
+def global_names(filename: str) -> frozenset[str]:
+    """Global variables of a file that its functions assign or change."""
+    tree = _tree(filename)
     return frozenset() if tree is None else _changed_globals(tree)
 
 
@@ -130,9 +131,7 @@ def _bound(scope: ast.AST) -> set[str]:
     assert isinstance(scope, _FUNCTIONS)
     given = scope.args
     arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
-    elsewhere = {
-        name for node in _inside(scope) if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names
-    }
+    elsewhere = {name for node in _inside(scope) if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
     return (_use(scope.body).stored | {item.arg for item in arguments if item is not None}) - elsewhere
 
 
@@ -221,6 +220,7 @@ def _changed_globals(tree: ast.Module) -> frozenset[str]:
     return frozenset(found - top - imported)
 
 
+@lru_cache(maxsize=64)
 def break_lines(filename: str) -> frozenset[int] | None:
     """The lines of a file with a ``break``; ``None`` where it cannot be read."""
     tree = _tree(filename)

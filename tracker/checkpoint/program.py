@@ -1,235 +1,157 @@
-"""From a value to its tree: a consistent copy of it at this moment."""
+"""The state of a running program at the exit of a block: registered objects, random generators, and variables."""
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-import sys
-from array import array
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from tracker.checkpoint import arrays, atoms, naming
-from tracker.checkpoint.tensors import TensorData, from_bytes
-from tracker.checkpoint.tree import MAX_DEPTH, Tree, Uncapturable
+from tracker.checkpoint.blocks import Spot
+from tracker.checkpoint.capturing import Capturing
+from tracker.checkpoint.generators import capture_generators, restore_generators
+from tracker.checkpoint.manifest import FrameState, Manifest
+from tracker.checkpoint.objects import give_object, take_object
+from tracker.checkpoint.restoring import Restoring
+from tracker.checkpoint.tensors import TensorData
+from tracker.checkpoint.tree import MISSING, Tree, Uncapturable
+from tracker.checkpoint.variables import (
+    GLOBALS,
+    Variables,
+    read_globals,
+    read_variables,
+    write_globals,
+    write_variables,
+)
+from tracker.errors import DamagedDocument
 
-_NODE_BYTES = 16
-_LONG = 64  # from this length on, lists of numbers and bytes are tensors: smaller, and unchanged parts compress
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_MAX_CHANGED_BYTES = 256 << 20  # one variable that the loop changes
+_MAX_PRESUMED_BYTES = 1 << 20  # one that it only reads
+_MAX_DEPTH = 4  # of what is looked at for an estimate
 
 
-class Capturing:
-    """One capture of any number of values, which keeps what they share: call `take` for each, under its name.
+@dataclass
+class Capture:
+    """A consistent copy of a state; nothing in it changes any more."""
 
-    Not for several threads at once. ``max_bytes`` bounds all values together. ``registered``: objects by name whose
-    state is captured elsewhere, so that values only refer to them.
+    tensors: list[TensorData] = field(default_factory=list)
+    objects: dict[str, Tree] = field(default_factory=dict)
+    generators: dict[str, Tree] = field(default_factory=dict)
+    frames: tuple[FrameState, ...] = ()
+    missing: dict[str, str] = field(default_factory=dict)
+    can_begin: bool = True
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(tensor.size_bytes for tensor in self.tensors)
+
+    def parts(self) -> dict[str, Tree]:
+        """Every part by its name: ``object.model``, ``generator.torch``, ``local.loss``, ``local.train.count``."""
+        found = {f"object.{name}": tree for name, tree in self.objects.items()}
+        found |= {f"generator.{name}": tree for name, tree in self.generators.items()}
+        for number, frame in enumerate(self.frames):
+            found |= {_part(number, frame, name): tree for name, tree in frame.values.items()}
+        return found
+
+
+def capture_state(objects: Mapping[str, Any], spot: Spot) -> Capture:
+    """Copy the state at the exit of the block at ``spot``; what cannot be captured is named in ``missing``."""
+    found = Capture()
+    capturing = Capturing(found.tensors, allow_pickle=True, registered=objects)
+    for name, value in objects.items():
+        try:
+            found.objects[name] = take_object(capturing, value, f"object.{name}")
+        except Exception as exc:  # noqa: BLE001  code of the object; the others are captured all the same
+            found.missing[f"object {name!r}"] = f"{type(exc).__name__}: {exc}"
+    found.generators = capture_generators(found.tensors)
+    states = []
+    for number, variables in enumerate(_variables_at(objects, spot)):
+        states.append(_capture_variables(number, variables, capturing))
+        found.missing |= {f"variable {name!r}": reason for name, reason in states[-1].missing.items()}
+        found.can_begin = found.can_begin and not variables.iterators
+    found.frames = tuple(states)
+    if not states:
+        found.missing["the variables"] = "the two loops do not run in functions that call each other"
+    return found
+
+
+def _variables_at(objects: Mapping[str, Any], spot: Spot) -> list[Variables]:
+    """The variables that belong to the state: of the functions from the loop's down to the block's, then globals."""
+    frames = spot.frames()
+    if frames is None:
+        return []
+    but = {id(value) for value in objects.values()}
+    found = []
+    for frame in frames:
+        outer_line = spot.outer_line if frame is spot.outer else None
+        inner_line = spot.outer_line if spot.inner is None else spot.inner_line if frame is spot.inner else None
+        found.append(read_variables(frame, loop_line=outer_line, block_line=inner_line, but=but))
+    return [*found, read_globals(spot.outer, but=but)]
+
+
+def _capture_variables(number: int, variables: Variables, capturing: Capturing) -> FrameState:
+    state = FrameState(function=variables.function, file=_relative(variables.file))
+    for name, value in variables.values.items():
+        is_presumed = name in variables.presumed
+        try:
+            if size_of(value) > (_MAX_PRESUMED_BYTES if is_presumed else _MAX_CHANGED_BYTES):
+                raise Uncapturable(name, type(value).__name__, "is too large; register it with checkpointing()")
+            state.values[name] = capturing.take(value, _part(number, state, name))
+        except Uncapturable as exc:
+            if not is_presumed:
+                state.missing[name] = str(exc)
+    return state
+
+
+def _part(number: int, frame: FrameState, name: str) -> str:
+    return f"local.{name}" if number == 0 else f"local.{frame.function}.{name}"
+
+
+def _relative(file: str) -> str:
+    return os.path.relpath(file) if os.path.isabs(file) else file
+
+
+def restore_state(manifest: Manifest, tensors: Sequence[TensorData], objects: Mapping[str, Any], spot: Spot) -> None:
+    """Put a state back: objects first, then variables of the functions that run, and the generators last.
+
+    Values of the same type are changed in place, so that other references to them see it. Loads pickled parts: only for
+    a program that is executed again anyway. ``DamagedDocument`` when the functions are not those of the checkpoint.
     """
-
-    def __init__(
-        self,
-        tensors: list[TensorData],
-        *,
-        max_bytes: int | None = None,
-        allow_pickle: bool = False,
-        registered: Mapping[str, Any] = _NOTHING,
-    ) -> None:
-        self._tensors = tensors
-        self._room = sys.maxsize if max_bytes is None else max_bytes
-        self._allow_pickle = allow_pickle
-        self._registered = {id(value): name for name, value in registered.items()}
-        self._known: dict[int, tuple[Any, str, int]] = {}  # by id; holds the objects, so that ids stay theirs
-        self._open: set[int] = set()
-        self._name, self._count, self._depth, self._with_objects = "", 0, 0, False
-
-    def take(self, value: Any, name: str = "", *, with_objects: bool = False) -> Tree:
-        """The tree of a value; ``Uncapturable`` names the part that has none, and then nothing of it is kept.
-
-        ``with_objects``: instances of any class with a plain ``__dict__`` are written with their attributes.
-        """
-        before, room, known = len(self._tensors), self._room, dict(self._known)
-        self._name, self._count, self._depth, self._with_objects = name, 0, 0, with_objects
-        try:
-            return self._node(value, name)
-        except BaseException:
-            del self._tensors[before:]
-            self._room, self._known = room, known
-            raise
-        finally:
-            self._open.clear()
-
-    def _node(self, value: Any, path: str) -> Tree:
-        if value is None or value is True or value is False:
-            return value
-        self._spend(_NODE_BYTES, path, value)
-        kind = type(value)
-        if writer := atoms.WRITERS.get(kind):
-            if kind is str:
-                self._spend(len(value), path, value)
-            node = writer(value)
-            return node if node is not None else self._last_resort(value, path)
-        if (name := self._registered.get(id(value))) is not None and self._depth:
-            return {"$registered": name}
-        if id(value) in self._known:
-            return self._reference(value, path)
-        return self._container(value, path)
-
-    def _reference(self, value: Any, path: str) -> Tree:
-        if id(value) in self._open:
-            raise Uncapturable(path, type(value).__name__, "contains itself")
-        _, name, number = self._known[id(value)]
-        return {"$ref": number} if name == self._name else {"$ref": number, "of": name}
-
-    def _container(self, value: Any, path: str) -> Tree:
-        """The node of anything that has an identity: it gets its number before its parts get theirs."""
-        self._known[id(value)] = (value, self._name, self._count)
-        self._count += 1
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise Uncapturable(path, type(value).__name__, f"is nested deeper than {MAX_DEPTH} levels")
-        try:
-            writer = _CONTAINERS.get(type(value))
-            return writer(self, value, path) if writer else self._special(value, path)
-        finally:
-            self._depth -= 1
-
-    def _special(self, value: Any, path: str) -> Tree:
-        """What is told apart by more than its exact type."""
-        if isinstance(value, enum.Enum) and not isinstance(value, enum.Flag) and naming.is_found(type(value)):
-            return {"$enum": naming.name_of(type(value)), "member": value.name}
-        if isinstance(value, tuple) and hasattr(value, "_fields") and naming.is_found(type(value)):
-            return {"$namedtuple": naming.name_of(type(value)), "items": self._closed(value, path)}
-        if naming.is_global(value):
-            return {"$global": naming.name_of(value)}
-        try:
-            node = arrays.write(value, lambda size: self._spend(size, path, value), self._add)
-        except ValueError:
-            return self._last_resort(value, path)
-        if node is not None:
-            return node
-        if arrays.has_object_items(value):
-            items = [self._node(item, f"{path}[{n}]") for n, item in enumerate(value.ravel(order="K").tolist())]
-            return {"$objects": items, "shape": list(value.shape)}
-        return self._instance(value, path)
-
-    def _instance(self, value: Any, path: str) -> Tree:
-        is_data = dataclasses.is_dataclass(value)
-        if (is_data or self._with_objects) and naming.has_plain_state(value) and naming.is_found(type(value)):
-            if is_data or not self._allow_pickle:
-                return self._attributes(value, path)
-            return self._attributes_or_pickle(value, path)
-        return self._last_resort(value, path)
-
-    def _attributes(self, value: Any, path: str) -> Tree:
-        state = [[self._text(key), self._node(item, f"{path}.{key}")] for key, item in sorted_state(value)]
-        return {"$object": naming.name_of(type(value)), "state": state}
-
-    def _attributes_or_pickle(self, value: Any, path: str) -> Tree:
-        return self._attributes(value, path)
-
-    def _last_resort(self, value: Any, path: str) -> Tree:
-        if not self._allow_pickle:
-            raise Uncapturable(path, naming.name_of(type(value)))
-        import pickle
-
-        try:
-            data = pickle.dumps(value, protocol=5)
-        except Exception as exc:  # noqa: BLE001 - whatever __reduce__ of a foreign class raises
-            raise Uncapturable(path, naming.name_of(type(value)), f"cannot be pickled, either: {exc}") from exc
-        self._spend(len(data), path, value)
-        return {"$pickle": self._add(from_bytes(data))}
-
-    def _spend(self, size_bytes: int, path: str, value: Any) -> None:
-        """Refuse before anything of that size is copied."""
-        self._room -= size_bytes
-        if self._room < 0:
-            raise Uncapturable(path, type(value).__name__, "exceeds the size that a capture may have")
-
-    def _add(self, data: TensorData) -> int:
-        self._tensors.append(data)
-        return len(self._tensors) - 1
-
-    def _text(self, key: str) -> Tree:
-        return atoms.write_text(key)
-
-    def _closed(self, value: Any, path: str) -> list[Tree]:
-        """The items of something that exists only when all of them do."""
-        self._open.add(id(value))
-        items = [self._node(item, f"{path}[{number}]") for number, item in enumerate(value)]
-        self._open.discard(id(value))
-        return items
-
-    def _alone(self, value: Any, path: str) -> Tree:
-        """The tree of an item of a set: it refers to nothing outside of it, so that their order does not matter."""
-        outer = self._known, self._name, self._count
-        self._known, self._name, self._count = {}, "", 0
-        try:
-            return self._node(value, path)
-        finally:
-            self._known, self._name, self._count = outer
-
-    def _list(self, value: list[Any], path: str) -> Tree:
-        if len(value) >= _LONG:
-            for kind, mark, code, dtype in ((float, "$floats", "d", "F64"), (int, "$ints", "q", "I64")):
-                if all(type(item) is kind for item in value) and (packed := _packed(code, value)) is not None:
-                    self._spend(len(packed), path, value)
-                    return {mark: self._add(from_bytes(packed, dtype))}
-        return [self._node(item, f"{path}[{number}]") for number, item in enumerate(value)]
-
-    def _dict(self, value: dict[Any, Any], path: str) -> Tree:
-        plain = all(type(key) is str and key.isascii() and not key.startswith("$") for key in value)
-        if plain:
-            return {key: self._node(item, f"{path}.{key}") for key, item in value.items()}
-        return {"$dict": self._pairs(value, path)}
-
-    def _pairs(self, value: Mapping[Any, Any], path: str) -> list[list[Tree]]:
-        return [
-            [self._node(key, f"{path}.<key>"), self._node(item, f"{path}[{key!r:.50}]")] for key, item in value.items()
-        ]
-
-    def _marked_dict(self, value: Any, path: str) -> Tree:
-        return {"$mapping": type(value).__name__, "items": self._pairs(value, path)}
-
-    def _defaultdict(self, value: defaultdict[Any, Any], path: str) -> Tree:
-        factory = value.default_factory
-        if factory is not None and factory not in naming.FACTORIES.values():
-            return self._last_resort(value, path)
-        name = None if factory is None else factory.__name__
-        return {"$mapping": "defaultdict", "factory": name, "items": self._pairs(value, path)}
-
-    def _tuple(self, value: tuple[Any, ...], path: str) -> Tree:
-        return {"$tuple": self._closed(value, path)}
-
-    def _set(self, value: set[Any] | frozenset[Any], path: str) -> Tree:
-        return {f"${type(value).__name__}": [self._alone(item, f"{path}.<item>") for item in value]}
-
-    def _deque(self, value: deque[Any], path: str) -> Tree:
-        items = [self._node(item, f"{path}[{number}]") for number, item in enumerate(value)]
-        return {"$deque": items, "maxlen": value.maxlen}
-
-    def _slice(self, value: slice, path: str) -> Tree:
-        parts = (value.start, value.stop, value.step)
-        return {"$slice": [self._node(part, path) for part in parts]}
-
-    def _bytes(self, value: bytes | bytearray, path: str) -> Tree:
-        self._spend(len(value), path, value)
-        kind = {"kind": "bytearray"} if type(value) is bytearray else {}
-        if len(value) >= _LONG:
-            return {"$bytes": self._add(from_bytes(bytes(value)))} | kind
-        return {"$bytes": value.hex()} | kind
-
-    def _random(self, value: Any, path: str) -> Tree:
-        return {"$random": self._node(value.getstate(), path)}
+    restoring = Restoring(tensors, trust=True, registered=objects)
+    for name, tree in manifest.objects.items():
+        if name in objects:
+            give_object(restoring, objects[name], tree, f"object.{name}")
+    frames = spot.frames() or []
+    for number, state in enumerate(manifest.frames):
+        if state.function == GLOBALS:
+            known = spot.outer.f_globals
+            write_globals(spot.outer, _restored(number, state, known, restoring))
+        else:
+            if number >= len(frames) or frames[number].f_code.co_name != state.function.rpartition(".")[2]:
+                raise DamagedDocument(f"the checkpoint was taken in {state.function}, which does not run here")
+            known = frames[number].f_locals
+            write_variables(frames[number], _restored(number, state, known, restoring))
+    restore_generators(manifest.generators, tensors)
 
 
-def sorted_state(value: Any) -> list[tuple[str, Any]]:
-    """Attributes of an instance, in the order in which they were set."""
-    return list(vars(value).items())
+def _restored(number: int, state: FrameState, known: Mapping[str, Any], restoring: Restoring) -> dict[str, Any]:
+    return {
+        name: restoring.give(tree, known.get(name, MISSING), _part(number, state, name))
+        for name, tree in state.values.items()
+    }
 
 
-def _packed(code: str, values: list[Any]) -> bytes | None:
-    try:
-        return array(code, values).tobytes()
-    except OverflowError:
-        return None
+def size_of(value: Any, depth: int = 0) -> int:
+    """About how many bytes a state takes, from the arrays that can be seen in it; copies nothing."""
+    size = getattr(value, "nbytes", None)
+    if isinstance(size, int):
+        return size
+    if depth >= _MAX_DEPTH:
+        return 0
+    if isinstance(value, Mapping):
+        return sum(size_of(item, depth + 1) for item in value.values())
+    if isinstance(value, list | tuple):
+        return 8 * len(value) + sum(size_of(item, depth + 1) for item in value[:1000])
+    if callable(getattr(value, "state_dict", None)):
+        return size_of(value.state_dict(), depth + 1)
+    return size_of(getattr(value, "__dict__", None) or (), depth + 1) if depth < 2 else 0

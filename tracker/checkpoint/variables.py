@@ -16,6 +16,7 @@ from tracker.checkpoint.names import break_lines, global_names, names_at_exit
 _STATELESS = (ModuleType, FunctionType, BuiltinFunctionType, MethodType, type, io.IOBase)
 _STATELESS_MODULES = ("tracker", "logging", "tqdm", "rich", "threading", "asyncio", "tensorboardX", "wandb", "_thread")
 _STATELESS_MODULES += ("torch.utils.tensorboard", "torch.utils.data", "concurrent", "argparse", "typing", "contextlib")
+GLOBALS = "<globals>"  # in the place of a function
 _CONTAINERS = (list, dict, set, bytearray)
 
 
@@ -45,8 +46,8 @@ def frames_between(outer: FrameType, inner: FrameType) -> list[FrameType] | None
     return found[::-1]
 
 
-def read_variables(frame: FrameType, *, loop_line: int | None, block_line: int | None, but: list[Any]) -> Variables:
-    """What belongs to the state of a frame; objects in ``but`` (by identity) are taken care of elsewhere."""
+def read_variables(frame: FrameType, *, loop_line: int | None, block_line: int | None, but: set[int]) -> Variables:
+    """What belongs to the state of a frame; objects whose ids are in ``but`` are taken care of elsewhere."""
     found = Variables(function=frame.f_code.co_qualname, file=frame.f_code.co_filename)
     names = names_at_exit(frame, loop_line, block_line)
     known = frame.f_locals
@@ -55,17 +56,17 @@ def read_variables(frame: FrameType, *, loop_line: int | None, block_line: int |
     else:
         changed, used = set(names.changed), set(names.used)
     for name in sorted(changed | used):
-        if name in known and not any(known[name] is other for other in but):
+        if name in known and id(known[name]) not in but:
             _sort(found, name, known[name], certain=name in changed)
     return found
 
 
-def read_globals(frame: FrameType, *, but: list[Any]) -> Variables:
+def read_globals(frame: FrameType, *, but: set[int]) -> Variables:
     """The global variables of the frame's file that its functions change."""
-    found = Variables(function="<globals>", file=frame.f_code.co_filename)
+    found = Variables(function=GLOBALS, file=frame.f_code.co_filename)
     if frame.f_locals is not frame.f_globals:
-        for name in sorted(global_names(frame)):
-            if name in frame.f_globals and not any(frame.f_globals[name] is other for other in but):
+        for name in sorted(global_names(frame.f_code.co_filename)):
+            if name in frame.f_globals and id(frame.f_globals[name]) not in but:
                 _sort(found, name, frame.f_globals[name], certain=True)
     return found
 

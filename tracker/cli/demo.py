@@ -1,13 +1,15 @@
-"""``hindsight demo``: three small trainings, recorded, read back and drawn."""
+"""``hindsight demo``: three trainings at three commits, and a question that came too late for them."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,59 +22,66 @@ from tracker.errors import CodeError, InputError, MissingExtra
 if TYPE_CHECKING:
     from tracker.store.base import Store
 
-RATES = ("0.01", "0.1", "1.0")
+VERSIONS = {
+    "first": "Train on digits",
+    "second": "Add momentum",
+    "third": "Move the pass into a function, let the rate decay",
+}
+QUESTION = "worst_digit"
 _MARK = ".hindsight-demo"
-_WHO = (
-    "-c",
-    "user.name=Demo",
-    "-c",
-    "user.email=demo@localhost",
-    "-c",
-    "commit.gpgsign=false",
-    "-c",
-    "core.hooksPath=/dev/null",
-)
+_PLACE = '            tracker.log("accuracy", accuracy)\n'
+_PROBE = '''            recalls = [float((guess[test_y == digit] == digit).mean()) for digit in range(10)]
+            tracker.log("worst_digit", min(recalls))
+'''
+_WHO = ("user.name=Demo", "user.email=demo@localhost", "commit.gpgsign=false", "core.hooksPath=/dev/null")
+
+
+@dataclass(frozen=True)
+class _Replayed:
+    """What the replay said, and how long it took."""
+
+    answer: dict[str, Any]
+    seconds: float
 
 
 def demo(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Where the project, its store and the picture go.")
     ] = Path("demo-output"),
-    keep: Annotated[
-        bool,
-        typer.Option("--keep", help="Keep the runs of an earlier demo in DIR and add three more.", show_default=False),
-    ] = False,
     as_json: options.Json = False,
 ) -> int:
-    """Train three small networks and look at them together.
+    """Train at three commits, then ask all three runs for a metric that none of them logged.
 
-    Makes a git repository with a training script in DIR/digits, runs it at three learning rates at the same time,
-    shows the runs and their metrics, and draws DIR/accuracy.png. Nothing leaves this machine; no server and no
-    account are needed.
+    Makes a git repository in DIR/digits, trains a small network at three commits whose code differs, adds one
+    forgotten log statement to the newest version, replays the three runs with it, shows old and new values side by
+    side, and draws DIR/accuracy.png. Nothing leaves this machine; no server and no account are needed.
 
-    JSON: {store, script, picture, runs: [as in `runs --json`], rows: how many rows the metrics frame has, seconds}.
+    JSON: {store, script, picture, runs: [as in `runs --json`], replay: [as in `replay --json`], rows: how many rows
+    the metrics frame has, replay_s, training_s, seconds}.
     """
     began = time.monotonic()
     _check_packages()
-    project = _make_project(out, keep=keep)
-    codes = _train(project, quiet=as_json)
-    if any(codes):
-        tell(f"a training ended with exit code {max(codes)}; try it by hand: cd {project} && {sys.executable} train.py")
-        return NOT_SO
+    project = _make_project(out)
+    for version, message in VERSIONS.items():
+        _commit(project, version, message)
+        code = _train(project, message, quiet=as_json)
+        if code:
+            tell(f"a training ended with exit code {code}; try it by hand: cd {project} && {sys.executable} train.py")
+            return NOT_SO
+    replayed = _ask(project, quiet=as_json)
+    from tracker.cli.demo_plot import draw
     from tracker.store.open import open_store
 
     store = open_store(project / ".hindsight", create=False)
     frame = _read(store)
     picture = out / "accuracy.png"
-    from tracker.cli.demo_plot import draw
-
     draw(frame, picture)
     seconds = time.monotonic() - began
     if as_json:
-        _write_json(store, project, picture, len(frame), seconds)
+        _write_json(store, project, picture, len(frame), replayed, seconds)
     else:
-        _show(store, frame, project, picture, seconds)
-    return OK
+        _show(frame, project, picture, replayed, seconds)
+    return OK if all(run["fidelity"] == "exact" for run in replayed.answer["runs"]) else NOT_SO
 
 
 def _check_packages() -> None:
@@ -92,27 +101,34 @@ def _check_packages() -> None:
         raise CodeError("the demo needs git on the PATH: install it and try again")
 
 
-def _make_project(out: Path, *, keep: bool) -> Path:
-    """A scratch repository with the training script, committed. Only a folder that an earlier demo made is replaced."""
+def _make_project(out: Path) -> Path:
+    """A scratch repository. Only a folder that an earlier demo made is replaced."""
     project = out.absolute() / "digits"
     if project.exists():
         if not (project / _MARK).exists():
             raise InputError(f"{project} is not of an earlier demo: remove it, or name another folder with --out")
-        if keep:
-            return project
         shutil.rmtree(project)
     try:
         project.mkdir(parents=True)
     except OSError as exc:
         raise InputError(f"{project} cannot be made: {exc.strerror}; name another folder with --out") from exc
-    script = Path(__file__).with_name("demo_train.py")
-    shutil.copyfile(script, project / "train.py")
     (project / _MARK).write_text("Made by `hindsight demo`, which may replace this folder.\n")
-    for command in (("init", "-q"), ("add", "."), ("commit", "-q", "--no-verify", "-m", "Train on digits")):
-        done = subprocess.run(["git", *_WHO, *command], cwd=project, env=_environment(), capture_output=True, text=True)
-        if done.returncode:
-            raise CodeError(f"git {command[0]} failed in {project}: {done.stderr.strip()}")
+    _git(project, "init", "-q")
     return project
+
+
+def _commit(project: Path, version: str, message: str) -> None:
+    """Put a version of the training script into the repository."""
+    shutil.copyfile(Path(__file__).with_name("demo_versions") / f"{version}.py", project / "train.py")
+    _git(project, "add", ".")
+    _git(project, "commit", "-q", "--no-verify", "-m", message)
+
+
+def _git(project: Path, *command: str) -> None:
+    settings = [word for setting in _WHO for word in ("-c", setting)]
+    done = subprocess.run(["git", *settings, *command], cwd=project, env=_environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise CodeError(f"git {command[0]} failed in {project}: {done.stderr.strip()}")
 
 
 def _environment() -> dict[str, str]:
@@ -121,51 +137,73 @@ def _environment() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def _train(project: Path, *, quiet: bool) -> list[int]:
-    """Three trainings at the same time, as their user would start them; gives their exit codes."""
-    running = []
-    for rate in RATES:
-        if not quiet:
-            print(f"$ hindsight run -a lr={rate} -- python train.py", flush=True)
-        command = [sys.executable, "-m", "tracker", "run", "-a", f"lr={rate}", "--", sys.executable, "train.py"]
-        running.append(subprocess.Popen(command, cwd=project, env=_environment(), stdout=subprocess.PIPE, text=True))
-    codes = []
-    for process in running:
-        printed, _ = process.communicate()
-        if not quiet:
-            print(printed, end="", flush=True)
-        codes.append(process.returncode)
-    return codes
+def _train(project: Path, message: str, *, quiet: bool) -> int:
+    """One training, as its user would start it; gives its exit code."""
+    if not quiet:
+        print(f"$ git commit -m {shlex.quote(message)}; python train.py", flush=True)
+    done = subprocess.run(
+        [sys.executable, "train.py"], cwd=project, env=_environment(), stdout=subprocess.PIPE, text=True
+    )
+    if not quiet:
+        print(done.stdout, end="", flush=True)
+    return done.returncode
+
+
+def _ask(project: Path, *, quiet: bool) -> _Replayed:
+    """Add the forgotten statement to the newest version, and replay."""
+    script = project / "train.py"
+    script.write_text(script.read_text().replace(_PLACE, _PLACE + _PROBE))
+    if not quiet:
+        print("\nNobody logged how good the networks are on the digit that they are worst at. Today we add, to the newest")
+        print("version alone:\n")
+        print("".join(f"  + {line.strip()}\n" for line in _PROBE.splitlines()))
+        print(f"$ hindsight replay {QUESTION} --yes", flush=True)
+    began = time.monotonic()
+    command = [sys.executable, "-m", "tracker", "replay", QUESTION, "--json"]
+    done = subprocess.run(command, cwd=project, env=_environment(), capture_output=True, text=True)
+    seconds = time.monotonic() - began
+    if not done.stdout:
+        raise CodeError(f"the replay ended with exit code {done.returncode}: {done.stderr.strip()}")
+    return _Replayed(json.loads(done.stdout), seconds)
 
 
 def _read(store: Store) -> Any:
     import tracker
 
-    return tracker.dataframe("lr", "loss", "accuracy", store=store)
+    return tracker.dataframe("loss", "accuracy", QUESTION, "fidelity", store=store)
 
 
-def _write_json(store: Store, project: Path, picture: Path, rows: int, seconds: float) -> None:
+def _write_json(
+    store: Store, project: Path, picture: Path, rows: int, replayed: _Replayed, seconds: float
+) -> None:
     from tracker.cli.forms import run_form, write_json
     from tracker.cli.runs import select
 
     views, _ = select(store, None, None, 0)
     document = {"store": store.url, "script": str(project / "train.py"), "picture": str(picture), "rows": rows}
-    write_json(document | {"runs": [run_form(view) for view in views], "seconds": seconds})
+    document |= {"runs": [run_form(view) for view in views], "replay": replayed.answer}
+    times = {"replay_s": replayed.seconds, "training_s": _training_s(replayed), "seconds": seconds}
+    write_json(document | times)
 
 
-def _show(store: Store, frame: Any, project: Path, picture: Path, seconds: float) -> None:
-    from tracker.cli import runs
+def _training_s(replayed: _Replayed) -> float:
+    return float(sum(run["forward_s"] for run in replayed.answer["runs"]))
+
+
+def _show(frame: Any, project: Path, picture: Path, replayed: _Replayed, seconds: float) -> None:
     from tracker.cli.console import say, title
 
-    title("\n$ hindsight runs")
-    views, total = runs.select(store, None, None, runs.DEFAULT_LIMIT)
-    runs.print_runs(views, total)
-    title('\n>>> tracker.dataframe("lr", "loss", "accuracy")')
-    last = frame.assign(run=frame["run"].str[-8:]).drop(columns=["project", "started", "script"])
-    head, *rows = last.iloc[[*range(3), *range(-3, 0)]].to_string(index=False).splitlines()
-    say("\n".join([head, *rows[:3], "…", *rows[3:]]))
-    say(f"first and last three of {len(frame):,} rows", "dim")
-    title(f"\nloss and accuracy of the runs: {picture}")
+    for run in replayed.answer["runs"]:
+        say(f"{run['run'][-8:]}  {run['fidelity'] or run['state']}: {run['values']} values in {run['duration_s']:.1f} s")
+    took, training = replayed.seconds, _training_s(replayed)
+    say(f"All of it took {took:.1f} s; training the three again would have taken {training:.1f} s.")
+    title(f'\n>>> tracker.dataframe("accuracy", "{QUESTION}", "fidelity")')
+    epochs = frame[frame["accuracy"].notna()]
+    epochs = epochs.assign(run=epochs["run"].str[-8:])[["run", "epoch", "accuracy", QUESTION, "fidelity"]]
+    last = epochs.groupby("run", sort=False).tail(2)
+    say(last.to_string(index=False, float_format="{:.3f}".format))
+    say(f"the last two of the {len(epochs) // 3} epochs of each run; accuracy is old, {QUESTION} is new", "dim")
+    title(f"\nloss, accuracy and the worst digit: {picture}")
     say(_NEXT.format(path=_path_line(), project=os.path.relpath(project), seconds=seconds).rstrip())
 
 
@@ -180,14 +218,13 @@ def _path_line() -> str:
 
 
 _NEXT = """
-Three processes trained at the same time and recorded into one folder, {project}/.hindsight,
-without a server: the loss of every step, arguments, the exact code, packages, output.
-All of it took {seconds:.0f} s. Next, try:
+The runs were recorded into one folder, {project}/.hindsight, without a server: the loss of every step, arguments,
+the exact code, packages, output, and checkpoints. All of this took {seconds:.0f} s. Next, try:
 
 {path}  cd {project}
-  hindsight show latest                                  all that is known of a run
-  hindsight dataframe accuracy --where "lr > 0.05"       values of some runs, also as --format csv
+  hindsight runs                                         what there is
+  hindsight replay worst_digit --dry-run                 what was put into each version
+  hindsight checkpoints latest                           where the replay could begin
+  hindsight dataframe accuracy worst_digit fidelity --where "momentum > 0"
   hindsight sql 'select run, min(loss) from "epoch.step" group by run'
-  hindsight run -a lr=0.3 -a hidden=64 -- python train.py
-  hindsight diff latest RUN                              RUN is an id of the table above
 """

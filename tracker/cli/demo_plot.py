@@ -1,4 +1,4 @@
-"""The picture of the demo: loss and accuracy of the runs, one colour a learning rate."""
+"""The picture of the demo: what the runs had logged, and what the replay added; one colour a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _INK, _FAINT = "#222222", "#d9d9d9"
 
 
 def draw(frame: Any, path: Path) -> None:
-    """Draw the frame of ``lr``, ``loss`` and ``accuracy`` (one row a context) into a PNG of 1500 x 675 pixels."""
+    """Draw the frame of ``loss``, ``accuracy`` and ``worst_digit`` (one row a context) into a PNG of 1500 x 675 pixels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -19,24 +19,17 @@ def draw(frame: Any, path: Path) -> None:
     figure = Figure(figsize=(10, 4.5), dpi=150, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    runs = sorted(frame.groupby("run"), key=lambda item: item[1]["lr"].iloc[0])
-    rates = sorted(frame["lr"].dropna().unique())
-    for run, rows in runs:
-        rate = rows["lr"].iloc[0]
-        colour = _COLOURS[rates.index(rate) % len(_COLOURS)]
+    runs = sorted(frame.groupby("run"), key=lambda item: item[1]["started"].iloc[0])
+    for number, (run, rows) in enumerate(runs):
+        colour = _COLOURS[number % len(_COLOURS)]
         _draw_loss(left, rows, colour)
-        _draw_accuracy(right, rows, colour, _label(frame, run, rate))
+        _draw_epochs(right, rows, "accuracy", colour, "-", f"commit {number + 1} ({run[-8:]})")
+        _draw_epochs(right, rows, "worst_digit", colour, "--", None)
     _finish_loss(left)
     _finish_accuracy(right)
-    head = f"Which learning rate? {len(runs)} runs of a small network on digits"
+    head = "Three commits, and a question that was asked afterwards"
     figure.suptitle(head, x=0.012, ha="left", size=13, weight="bold", color=_INK)
     figure.savefig(path)
-
-
-def _label(frame: Any, run: str, rate: float) -> str:
-    """The argument in which the runs differ; with the run's id where two runs share it."""
-    shared = frame.loc[frame["lr"] == rate, "run"].nunique() > 1
-    return f"lr = {rate:g} ({run[-8:]})" if shared else f"lr = {rate:g}"
 
 
 def _draw_loss(axes: Any, rows: Any, colour: str) -> None:
@@ -48,16 +41,10 @@ def _draw_loss(axes: Any, rows: Any, colour: str) -> None:
     axes.plot(epochs, smooth, color=colour, linewidth=1.8)
 
 
-def _draw_accuracy(axes: Any, rows: Any, colour: str, label: str) -> None:
-    epochs = rows.dropna(subset=["accuracy"]).sort_values("epoch")
+def _draw_epochs(axes: Any, rows: Any, name: str, colour: str, line: str, label: str | None) -> None:
+    epochs = rows.dropna(subset=[name]).sort_values("epoch")
     axes.plot(
-        epochs["epoch"].astype(float) + 1,
-        epochs["accuracy"] * 100,
-        color=colour,
-        linewidth=1.8,
-        marker="o",
-        markersize=3.5,
-        label=label,
+        epochs["epoch"].astype(float) + 1, epochs[name] * 100, line, color=colour, linewidth=1.8, label=label
     )
 
 
@@ -69,10 +56,10 @@ def _finish_loss(axes: Any) -> None:
 
 
 def _finish_accuracy(axes: Any) -> None:
-    axes.set_title("Accuracy on images not trained on", loc="left", size=11, color=_INK)
+    axes.set_title("Images not trained on: all (logged), worst digit (replayed, dashed)", loc="left", size=11, color=_INK)
     axes.set_ylabel("correct (%)")
-    axes.set_ylim(0, 102)
-    axes.legend(title="learning rate", loc="lower right", frameon=False, alignment="left")
+    axes.set_ylim(bottom=max(0, axes.get_ylim()[0]), top=100.5)
+    axes.legend(loc="lower right", frameon=False)
     _tidy(axes)
 
 

@@ -7,7 +7,7 @@ import tracker
 
 lr = tracker.arg("lr", 0.05)
 hidden = tracker.arg("hidden", 256)
-epochs = tracker.arg("epochs", 20)
+epochs = tracker.arg("epochs", 40)
 batch_size = tracker.arg("batch_size", 4)
 momentum = tracker.arg("momentum", 0.5)
 decay = tracker.arg("decay", 0.95)
