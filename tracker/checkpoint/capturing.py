@@ -12,7 +12,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Any
 
-from tracker.checkpoint import arrays, atoms, naming
+from tracker.checkpoint import arrays, atoms, instances, naming, stateful
 from tracker.checkpoint.tensors import TensorData, from_bytes
 from tracker.checkpoint.tree import MAX_DEPTH, Tree, Uncapturable
 
@@ -122,12 +122,26 @@ class Capturing:
         return self._instance(value, path)
 
     def _instance(self, value: Any, path: str) -> Tree:
-        is_wanted = self._is_object or dataclasses.is_dataclass(value)
-        if is_wanted and naming.has_plain_state(value) and naming.is_found(type(value)):
-            items = vars(value).items()
+        if kind := stateful.kind_of(value):
+            return self._stateful(kind, value, path)
+        if (arguments := instances.loss_arguments(value)) is not None:
+            return self._loss(arguments, value, path)
+        is_data = dataclasses.is_dataclass(value) or type(value).__module__.startswith("sklearn.")
+        if (self._is_object or is_data) and instances.has_plain_state(value):
+            items = instances.attributes(value)
             state = [[atoms.write_text(key), self._node(item, f"{path}.{key}")] for key, item in items]
             return {"$object": naming.name_of(type(value)), "state": state}
         return self._last_resort(value, path)
+
+    def _loss(self, arguments: list[Any], value: Any, path: str) -> Tree:
+        return {"$loss": naming.name_of(type(value)), "arguments": [self._node(item, path) for item in arguments]}
+
+    def _stateful(self, kind: str, value: Any, path: str) -> Tree:
+        try:
+            state = stateful.state_of(kind, value)
+        except Exception as exc:
+            raise Uncapturable(path, naming.name_of(type(value)), f"does not give out its state: {exc!r}") from exc
+        return {"$stateful": kind, "class": naming.name_of(type(value)), "state": self._node(state, path)}
 
     def _last_resort(self, value: Any, path: str) -> Tree:
         if not self._allow_pickle:

@@ -10,7 +10,7 @@ from enum import EnumMeta
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from tracker.checkpoint import arrays, atoms, naming
+from tracker.checkpoint import arrays, atoms, instances, naming, stateful
 from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import MISSING, Tree, mark
 from tracker.errors import DamagedDocument, InputError
@@ -22,6 +22,10 @@ _MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeErro
 
 class Untrusted(InputError):
     """A state holds what could run code (a pickle, a class or function by name), and trust was not given."""
+
+
+class Unfitting(InputError):
+    """A state has to go into an object that exists, and that has another form now."""
 
 
 class Restoring:
@@ -53,9 +57,9 @@ class Restoring:
         self._name, self._count = name, 0
         try:
             return self._value(tree, existing)
+        except InputError:
+            raise
         except _MALFORMED as exc:
-            if isinstance(exc, Untrusted | DamagedDocument):
-                raise
             raise DamagedDocument(f"the state of {name or 'a value'} is malformed: {exc!r}") from exc
 
     def claim(self, existing: Any) -> None:
@@ -197,20 +201,46 @@ class Restoring:
     def _object(self, tree: Tree, existing: Any) -> Any:
         """An instance with its attributes set past its own methods, so that nothing of it runs."""
         number, name = self._number(), tree["$object"]
-        found = naming.find(name, may_import=self._trust)
-        target = self._target(existing, found) if isinstance(found, type) else MISSING
-        is_known = target is not MISSING and naming.has_plain_state(target)
-        result = target if is_known else naming.blank(found, trust=self._trust)
+        result = self._same_class(existing, name)
+        if result is MISSING or not instances.has_plain_state(result):
+            result = instances.blank(naming.find(name, may_import=self._trust), trust=self._trust)
         if result is None:
             state: dict[str, Any] = {}
             self._keep(number, stand_in := self._untrusted(name, state))
             state.update(self._attributes(tree["state"], {}))
             return stand_in
         self._keep(number, result)
-        fresh = self._attributes(tree["state"], dict(vars(result)))
-        vars(result).clear()
-        vars(result).update(fresh)
+        instances.set_attributes(result, self._attributes(tree["state"], dict(instances.attributes(result))))
         return result
+
+    def _stateful(self, tree: Tree, existing: Any) -> Any:
+        """An object that takes its state back: there must be one, of the same class."""
+        number, kind, name = self._number(), tree["$stateful"], tree["class"]
+        target = self._same_class(existing, name)
+        if target is MISSING or stateful.kind_of(target) != kind:
+            if self._stand_in is None:
+                raise Unfitting(
+                    f"the state of {self._name or 'a value'} has to go into an object of {name}, and none is there"
+                )
+            state: dict[str, Any] = {}
+            self._keep(number, stand_in := self._stand_in(name, state))
+            state.update(self._value(tree["state"], MISSING))
+            return stand_in
+        self._keep(number, target)
+        fresh = self._value(tree["state"], stateful.state_of(kind, target))
+        try:
+            stateful.load(kind, target, fresh)
+        except Exception as exc:
+            raise Unfitting(f"the state of {self._name or 'a value'} does not fit its {name}: {exc}") from exc
+        return target
+
+    def _loss(self, tree: Tree, existing: Any) -> Any:
+        number = self._number()
+        arguments = [self._value(item, MISSING) for item in tree["arguments"]]
+        return self._keep(number, instances.make_loss(naming.find(tree["$loss"], may_import=self._trust), arguments))
+
+    def _same_class(self, existing: Any, name: str) -> Any:
+        return self._target(existing, type(existing)) if naming.name_of(type(existing)) == name else MISSING
 
     def _attributes(self, pairs: list[list[Tree]], old: dict[str, Any]) -> dict[str, Any]:
         fresh = {}
@@ -311,5 +341,7 @@ _READERS: dict[str, Callable[[Restoring, Tree, Any], Any]] = {
     "$global": Restoring._global,
     "$pickle": Restoring._pickle,
     "$object": Restoring._object,
+    "$loss": Restoring._loss,
+    "$stateful": Restoring._stateful,
     "$random": Restoring._random,
 }

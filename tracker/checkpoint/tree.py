@@ -67,5 +67,9 @@ def _walk(tree: Tree, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _walk(item, f"{path}[{number}]")
     elif isinstance(tree, dict):
         yield path, tree
+        if "$object" in tree and isinstance(tree.get("state"), list):
+            for key, item in tree["state"]:
+                yield from _walk(item, f"{path}.{key}")
+            return
         for key, item in tree.items():
-            yield from _walk(item, path if key.startswith("$") else f"{path}.{key}")
+            yield from _walk(item, path if key.startswith("$") or key == "state" else f"{path}.{key}")
