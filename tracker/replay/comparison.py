@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,15 +59,15 @@ def _first(one: Difference | None, other: Difference | None) -> Difference | Non
     return min(found, key=lambda each: each.time, default=None)
 
 
-def compare(old: Batch, new: Batch, *, optional: NDArray[np.bool_], from_end: bool = False) -> Comparison:
+def compare(old: Batch, new: Batch, *, optional: NDArray[np.bool_], probed: Collection[str] = ()) -> Comparison:
     """Compare the n-th value of every metric of ``old`` in every context with the n-th of ``new``.
 
-    ``optional`` marks rows of ``old`` that the replay need not have logged. With ``from_end`` values are counted from
-    the last one of their context.
+    ``optional`` marks rows of ``old`` that the replay need not have logged; of the names that are ``probed`` it may log
+    more than the run did.
     """
     both = join(old, new)
     groups = group(both.contexts.codes(), len(both))
-    pairs = _Pairs(both, len(old), groups.of_row, times(both), optional, from_end)
+    pairs = _Pairs(both, len(old), groups.of_row, times(both), optional, frozenset(probed))
     found = Comparison()
     for metric in old.metrics:
         found += pairs.compare(metric, both.metrics[metric])
@@ -80,7 +81,7 @@ class _Pairs:
     of_row: NDArray[np.int64] | None
     time: NDArray[np.int64]
     optional: NDArray[np.bool_]
-    from_end: bool
+    probed: frozenset[str]
 
     def compare(self, metric: Metric, values: Column) -> Comparison:
         import numpy as np
@@ -95,13 +96,14 @@ class _Pairs:
         relogged = np.zeros(len(new_keys), bool)
         relogged[at[found]] = True
         absent = old_rows[~found]
+        added = new_rows[~relogged] if metric.name not in self.probed else new_rows[:0]
         return self._judge(metric, values, old_rows[found], new_rows[at[found]]) + Comparison(
             absent=self._earliest(metric, values, absent[~self.optional[absent]], "was not logged, {} before"),
-            added=self._earliest(metric, values, new_rows[~relogged], "{} was not logged before"),
+            added=self._earliest(metric, values, added, "{} was not logged before"),
         )
 
     def _counted(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Rows by context, the contexts, and how many values of the same one come before each (or after it)."""
+        """Rows by context, the contexts, and how many values of the same one come before each."""
         import numpy as np
 
         if self.of_row is None or not len(rows):
@@ -111,8 +113,7 @@ class _Pairs:
         contexts = self.of_row[rows]
         starts = np.flatnonzero(np.r_[True, contexts[1:] != contexts[:-1]])
         sizes = np.diff(np.r_[starts, len(rows)])
-        nth = np.arange(len(rows)) - np.repeat(starts, sizes)
-        return rows, contexts, np.repeat(sizes, sizes) - 1 - nth if self.from_end else nth
+        return rows, contexts, np.arange(len(rows)) - np.repeat(starts, sizes)
 
     def _judge(self, metric: Metric, values: Column, old: NDArray[np.int64], new: NDArray[np.int64]) -> Comparison:
         import numpy as np

@@ -88,8 +88,6 @@ def missing_state(store: Store, manifests: Sequence[str], first: str | None, evi
         place = manifest.position.iteration, manifest.position.block
         if key == first or place in loaded:
             found.update(manifest.missing)
-            for frame in manifest.frames:
-                found.update({f"{name} in {frame.function}": reason for name, reason in frame.missing.items()})
     return [f"checkpoints lack {name} ({reason})" for name, reason in found.items()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,48 +17,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Extent:
-    """Iterations ``first`` to ``last`` of the checkpointed loop, and what comes before and after that loop.
+    """Iterations ``first`` to ``last`` of the checkpointed loop; without such a loop it is the whole program.
 
-    Without such a loop it is the whole program.
+    ``outside``: the slice also answers for what is logged outside of that loop. ``to_end``: its process executes the
+    program to the end, and so all that stands outside: a process that begins at a checkpoint executes what comes before
+    the loop as well.
     """
 
     loop: str | None = None
     first: int = 0
     last: int | None = None
-    before: bool = True
-    after: bool = True
+    outside: bool = True
+    to_end: bool = True
 
     @classmethod
-    def of(cls, planned: PlannedRun, own: Slice) -> Extent:
-        """The extent of a slice of a run."""
-        return cls(planned.loop, own.first, own.last, own.is_first, own.is_last)
+    def of(cls, planned: PlannedRun, own: Slice, others: Iterable[Slice] = ()) -> Extent:
+        """The extent of a slice; one slice of a run alone answers for what stands outside the loop.
 
-    @property
-    def from_end(self) -> bool:
-        """Whether of what stands outside the loop only the last part is executed: the n-th last value then stands for
-        the n-th last one of the run.
+        That is the last one, which executes all of it, or the first where none goes to the end.
         """
-        return self.after and not self.before
-
-    @property
-    def is_whole_outside(self) -> bool:
-        """Whether all that stands outside the loop is executed."""
-        return self.loop is None or (self.before and self.after)
+        has_last = any(each.is_last for each in others if each.run == own.run)
+        to_end = own.is_last or planned.loop is None
+        return cls(planned.loop, own.first, own.last, to_end or (own.is_first and not has_last), to_end)
 
     def level(self, path: Path) -> int | None:
         """Where on a path the checkpointed loop stands; ``None``: the path lies outside of it."""
         return path.index(self.loop) if self.loop in path else None
 
-    def rows(self, batch: Batch, path: Path) -> NDArray[np.bool_]:
-        """Which rows belong to the slice."""
+    def executed(self, batch: Batch, path: Path) -> NDArray[np.bool_]:
+        """Which rows of the run may be compared: what is outside, and the iterations of the slice."""
         import numpy as np
 
         level = self.level(path)
         if level is None:
-            return np.full(len(batch), self.before or self.after or self.loop is None)
+            return np.ones(len(batch), bool)
         index = batch.contexts.levels[level].index
         found: NDArray[np.bool_] = index >= self.first
         return found if self.last is None else found & (index <= self.last)
+
+    def answered(self, batch: Batch, path: Path) -> NDArray[np.bool_]:
+        """Which rows the slice answers for."""
+        rows = self.executed(batch, path)
+        return rows if self.outside or self.level(path) is not None else ~rows
 
 
 def chosen(batch: Batch, path: Path, iterations: Mapping[str, Collection[int]]) -> NDArray[np.bool_]:

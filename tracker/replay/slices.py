@@ -142,6 +142,7 @@ class _Replaying:
             arguments=_arguments(view, start, space) | question.overrides,
             manifests=manifests,
             checkpoint=None if overridden else self.own.checkpoint,
+            loop=self.planned.loop,
             first=self.own.first,
             last=None if self.own.is_last else self.own.last,
             run_blocks=None if overridden else self.planned.run_blocks,
@@ -200,7 +201,7 @@ class _Replaying:
         dropped = any(attempt.end is not None and attempt.end.dropped for attempt in view.attempts)
         blocks = self.planned.run_blocks
         return Asked(
-            extent=Extent.of(self.planned, self.own),
+            extent=Extent.of(self.planned, self.own, self.plan.slices),
             names=frozenset(self.planned.names),
             run_blocks=None if blocks is None else frozenset(blocks),
             overridden=bool(self.plan.question.overrides),
@@ -227,7 +228,7 @@ class _Replaying:
         extent, frontier = verifier.asked.extent, verifier.frontier(new)
         answers: Logged = {}
         for path, batch in new.items():
-            rows = extent.rows(batch, path) & chosen(batch, path, question.iterations)
+            rows = extent.answered(batch, path) & chosen(batch, path, question.iterations)
             if frontier is not None:
                 rows &= ~frontier.beyond(batch, path)
             answers[path] = only(keep(batch, rows), wanted)

@@ -80,11 +80,10 @@ class Verifier:
         return any(bool(frontier.beyond(batch, path).any()) for path, batch in new.items())
 
     def compare(self, new: Logged, evidence: Evidence, *, final: bool) -> Comparison:
-        """Compare what is there. Until the ``final`` time nothing is missed, and nothing is counted from its end."""
+        """Compare what is there. Until the ``final`` time nothing is missed."""
         found = Comparison()
         for path, old in self.old.items():
-            if final or not (self.asked.extent.from_end and self.asked.extent.level(path) is None):
-                found += self._compare_path(path, old, new.get(path), evidence, final=final)
+            found += self._compare_path(path, old, new.get(path), evidence, final=final)
         return found
 
     def _compare_path(
@@ -99,22 +98,17 @@ class Verifier:
         if new is None:
             new = only(old.take(np.zeros(0, np.int64)), lambda metric: False)
         new = only(keep(new, self._comparable(new, path, evidence)), lambda metric: metric in old.metrics)
-        outside = extent.level(path) is None
-        found = compare(old, new, optional=self._optional(old, path, evidence), from_end=outside and extent.from_end)
-        if not final or (outside and not extent.is_whole_outside):
+        found = compare(old, new, optional=self._optional(old, path, evidence), probed=self.asked.names)
+        if not final or (extent.level(path) is None and not extent.to_end):
             found = replace(found, absent=None)
-        return found if self._counts_added(old, new) else replace(found, added=None)
-
-    def _counts_added(self, old: Batch, new: Batch) -> bool:
-        """Whether a value that the run lacks says something: not where the probes log under names it used, too."""
-        asked = any(metric.name in self.asked.names for metric in new.metrics)
-        return not (asked or self.asked.unfinished or self.asked.lossy)
+        # Beyond the end of the run, or beside records that it lost, a new value says nothing.
+        return replace(found, added=None) if self.asked.unfinished or self.asked.lossy else found
 
     def _comparable(self, batch: Batch, path: Path, evidence: Evidence) -> NDArray[np.bool_]:
         """Rows of this slice, without those of blocks of which some were skipped, so that they cannot be counted."""
         import numpy as np
 
-        rows = self.asked.extent.rows(batch, path)
+        rows = self.asked.extent.executed(batch, path)
         level = self.asked.extent.level(path)
         if level is None or level + 1 >= len(path):
             return rows
