@@ -67,7 +67,8 @@ def compare(old: Batch, new: Batch, *, optional: NDArray[np.bool_], probed: Coll
     """
     both = join(old, new)
     groups = group(both.contexts.codes(), len(both))
-    pairs = _Pairs(both, len(old), groups.of_row, times(both), optional, frozenset(probed))
+    unordered = any(len({part.piece.key.shard for part in side.parts}) > 1 for side in (old, new))
+    pairs = _Pairs(both, len(old), groups.of_row, times(both), optional, frozenset(probed), unordered)
     found = Comparison()
     for metric in old.metrics:
         found += pairs.compare(metric, both.metrics[metric])
@@ -82,13 +83,15 @@ class _Pairs:
     time: NDArray[np.int64]
     optional: NDArray[np.bool_]
     probed: frozenset[str]
+    unordered: bool  # several processes logged: what they did in one context has no order
 
     def compare(self, metric: Metric, values: Column) -> Comparison:
         import numpy as np
 
         rows = np.flatnonzero(present(values))
         split = int(np.searchsorted(rows, self.old_count))
-        old, new = self._counted(rows[:split]), self._counted(rows[split:])
+        rank = _rank(values) if self.unordered else None
+        old, new = self._counted(rows[:split], rank), self._counted(rows[split:], rank)
         factor = max(int(nth.max(initial=0)) for _, _, nth in (old, new)) + 1
         (old_rows, old_keys), (new_rows, new_keys) = (_by_key(*side, factor) for side in (old, new))
         at = np.searchsorted(new_keys, old_keys).clip(max=max(len(new_keys) - 1, 0))
@@ -102,13 +105,18 @@ class _Pairs:
             added=self._earliest(metric, values, added, "{} was not logged before"),
         )
 
-    def _counted(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def _counted(
+        self, rows: NDArray[np.int64], rank: NDArray[Any] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Rows by context, the contexts, and how many values of the same one come before each."""
         import numpy as np
 
         if self.of_row is None or not len(rows):
             return rows, rows, np.zeros(len(rows), np.int64)
-        order = np.argsort(self.of_row[rows], kind="stable")
+        if rank is None:
+            order = np.argsort(self.of_row[rows], kind="stable")
+        else:
+            order = np.lexsort((rank[rows], self.of_row[rows]))
         rows = rows[order]
         contexts = self.of_row[rows]
         starts = np.flatnonzero(np.r_[True, contexts[1:] != contexts[:-1]])
@@ -143,6 +151,16 @@ class _Pairs:
     def _name(self, metric: Metric, row: int) -> str:
         context = describe(self.both, row)
         return f"{metric.column} at {context}" if context else metric.column
+
+
+def _rank(values: Column) -> NDArray[Any] | None:
+    """Numbers that order values; ``None`` where they have no order that is cheap."""
+    if values.kind == "float":
+        return _to_floats(values.data.combine_chunks())
+    if values.kind == "int":
+        found: NDArray[Any] = values.data.fill_null(0).to_numpy()
+        return found
+    return None
 
 
 def _by_key(rows: Any, contexts: Any, nth: Any, factor: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
