@@ -50,13 +50,14 @@ class Capturing:
         ``is_object``: the value is a registered object itself, so it is written out even though it is registered, and
         instances of any class with a plain ``__dict__`` inside of it are written with their attributes.
         """
-        before, room, known = len(self._tensors), self._room, dict(self._known)
+        before, room = len(self._tensors), self._room
         self._name, self._count, self._depth, self._is_object, self._is_root = name, 0, 0, is_object, is_object
         try:
             return self._node(value, name)
         except BaseException:
             del self._tensors[before:]
-            self._room, self._known = room, known
+            self._room = room
+            self._known = {key: known for key, known in self._known.items() if known[1] != name}
             raise
         finally:
             self._open.clear()

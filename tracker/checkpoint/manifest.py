@@ -37,6 +37,7 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     object: str  # the object that holds it: a safetensors file, or a delta
     name: str = ""  # its name inside the safetensors file
     base: str | None = None  # digest of the tensor that a delta begins with
+    rests_on: tuple[str, ...] = ()  # the objects that must be there to read it, besides its own; its base's first
 
 
 class FrameState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

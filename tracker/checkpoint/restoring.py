@@ -43,9 +43,11 @@ class Restoring:
         *,
         trust: bool = False,
         registered: Mapping[str, Any] = _NOTHING,
-        stand_in: Callable[[str, Any], Any] | None = None,
+        stand_in: Callable[[str, str, Any], Any] | None = None,
     ) -> None:
-        """``stand_in``: what takes the place of something untrusted, made from its name and its plain state."""
+        """``stand_in``: makes plain values of a kind, a name and a state in place of all objects, and of what trust
+        was not given for.
+        """
         self._tensors, self._trust, self._registered, self._stand_in = tensors, trust, registered, stand_in
         self._made: dict[tuple[str, int], Any] = {}
         self._used: dict[int, Any] = {}  # existing objects by id
@@ -173,27 +175,27 @@ class Restoring:
         kind = naming.find(tree["$namedtuple"], may_import=self._trust)
         if isinstance(kind, type) and issubclass(kind, tuple) and len(getattr(kind, "_fields", ())) == len(items):
             return self._keep(number, tuple.__new__(kind, items))
-        return self._keep(number, self._untrusted(tree["$namedtuple"], items))
+        return self._keep(number, self._untrusted("namedtuple", tree["$namedtuple"], items))
 
     def _enum(self, tree: Tree, existing: Any) -> Any:
         number = self._number()
         kind = naming.find(tree["$enum"], may_import=self._trust)
         if isinstance(kind, EnumMeta):
             return self._keep(number, kind.__members__[tree["member"]])
-        return self._keep(number, self._untrusted(tree["$enum"], tree["member"]))
+        return self._keep(number, self._untrusted("enum", tree["$enum"], tree["member"]))
 
     def _global(self, tree: Tree, existing: Any) -> Any:
         number, name = self._number(), tree["$global"]
         found = naming.find(name, may_import=self._trust)
         if found is not None and (self._trust or found is existing or naming.is_harmless(found)):
             return self._keep(number, found)
-        return self._keep(number, self._untrusted(name, None))
+        return self._keep(number, self._untrusted("global", name, None))
 
     def _pickle(self, tree: Tree, existing: Any) -> Any:
         number = self._number()
         data = bytes(self._tensors[tree["$pickle"]].data)
         if not self._trust:
-            return self._keep(number, self._untrusted("pickle", data))
+            return self._keep(number, self._untrusted("pickle", "pickle", None))
         import pickle
 
         return self._keep(number, pickle.loads(data))
@@ -202,13 +204,14 @@ class Restoring:
         """An instance with its attributes set past its own methods, so that nothing of it runs."""
         number, name = self._number(), tree["$object"]
         result = self._same_class(existing, name)
+        if self._stand_in is not None:
+            state: dict[str, Any] = self._keep(number, {})
+            state.update(self._attributes(tree["state"], {}))
+            return state
         if result is MISSING or not instances.has_plain_state(result):
             result = instances.blank(naming.find(name, may_import=self._trust), trust=self._trust)
         if result is None:
-            state: dict[str, Any] = {}
-            self._keep(number, stand_in := self._untrusted(name, state))
-            state.update(self._attributes(tree["state"], {}))
-            return stand_in
+            return self._untrusted("object", name, None)
         self._keep(number, result)
         instances.set_attributes(result, self._attributes(tree["state"], dict(instances.attributes(result))))
         return result
@@ -216,22 +219,19 @@ class Restoring:
     def _stateful(self, tree: Tree, existing: Any) -> Any:
         """An object that takes its state back: there must be one, of the same class."""
         number, kind, name = self._number(), tree["$stateful"], tree["class"]
+        if self._stand_in is not None:
+            self._keep(number, None)
+            return self._keep(number, self._stand_in(kind, name, self._value(tree["state"], MISSING)))
         target = self._same_class(existing, name)
+        where = self._name or "a value"
         if target is MISSING or stateful.kind_of(target) != kind:
-            if self._stand_in is None:
-                raise Unfitting(
-                    f"the state of {self._name or 'a value'} has to go into an object of {name}, and none is there"
-                )
-            state: dict[str, Any] = {}
-            self._keep(number, stand_in := self._stand_in(name, state))
-            state.update(self._value(tree["state"], MISSING))
-            return stand_in
+            raise Unfitting(f"the state of {where} has to go into an object of {name}, and none is there")
         self._keep(number, target)
         fresh = self._value(tree["state"], stateful.state_of(kind, target))
         try:
             stateful.load(kind, target, fresh)
         except Exception as exc:
-            raise Unfitting(f"the state of {self._name or 'a value'} does not fit its {name}: {exc}") from exc
+            raise Unfitting(f"the state of {where} does not fit its {name}: {exc}") from exc
         return target
 
     def _loss(self, tree: Tree, existing: Any) -> Any:
@@ -249,9 +249,9 @@ class Restoring:
             fresh[key] = self._value(item, old.get(key, MISSING))
         return fresh
 
-    def _untrusted(self, name: str, state: Any) -> Any:
-        if self._stand_in:
-            return self._stand_in(name, state)
+    def _untrusted(self, kind: str, name: str, state: Any) -> Any:
+        if self._stand_in is not None:
+            return self._stand_in(kind, name, state)
         raise Untrusted(f"the state of {self._name or 'a value'} needs {name}: load it with trust=True if you trust it")
 
     def _set(self, tree: Tree, existing: Any) -> Any:

@@ -16,6 +16,7 @@ Tree = Any
 """None, bool, a 64-bit int, a finite float, a text without surrogates, a list of trees or a dict of them."""
 
 MAX_DEPTH = 150
+TENSOR_MARKS = {"$tensor", "$pickle", "$floats", "$ints", "$bytes", "$random"}  # a number below them is a tensor's
 
 
 class _Missing(Enum):
@@ -43,22 +44,17 @@ def mark(tree: Tree) -> str | None:
     return None
 
 
-def tensor_numbers(tree: Tree) -> Iterator[int]:
-    """The tensors that a tree names, in its order, repeated where it repeats them."""
-    for node in walk(tree):
-        for key in ("$tensor", "$pickle", "$floats", "$ints", "$bytes"):
-            if isinstance(number := node.get(key), int):
-                yield number
+def tensor_places(tree: Tree, name: str = "") -> Iterator[tuple[str, int]]:
+    """Where each tensor stands in a tree, as a path, and its number."""
+    for path, node in _walk(tree, name):
+        for key in TENSOR_MARKS & node.keys():
+            if isinstance(number := node[key], int):
+                yield path, number
 
 
 def pickled_paths(tree: Tree, name: str = "") -> list[str]:
     """Where pickle stands in a tree: ``model._loss`` and so on; what ``Manifest.pickled`` lists."""
     return [path for path, node in _walk(tree, name) if "$pickle" in node]
-
-
-def walk(tree: Tree) -> Iterator[dict[str, Any]]:
-    """Every dict of a tree, outer ones first."""
-    return (node for _, node in _walk(tree, ""))
 
 
 def _walk(tree: Tree, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
