@@ -28,6 +28,7 @@ class Checkpoint:
     block_s: float = 0.0
     size_bytes: int = 0
     can_begin: bool = True
+    names: frozenset[str] = frozenset()  # variables and objects whose state it holds
 
     @property
     def place(self) -> tuple[int, float]:
@@ -61,10 +62,19 @@ class History:
     def saved(self) -> dict[int, set[str]]:
         """By iteration, the nested loops whose exits are there."""
         found: dict[int, set[str]] = {}
-        for each_one in self.checkpoints:
-            if each_one.block_loop is not None:
-                found.setdefault(each_one.iteration, set()).add(each_one.block_loop)
+        for one in self.checkpoints:
+            if one.block_loop is not None:
+                found.setdefault(one.iteration, set()).add(one.block_loop)
         return found
+
+    def holds(self, name: str, block_loop: str | None = None) -> bool:
+        """Whether all checkpoints, or those at the exits of one nested loop, hold the state of a variable."""
+        asked = [one for one in self.checkpoints if block_loop is None or one.block_loop == block_loop]
+        return bool(asked) and all(name in one.names for one in asked)
+
+    def whole(self) -> History:
+        """The same run as if it had no checkpoints: all of it must be executed."""
+        return History(loops=self.loops, is_complete=self.is_complete, forward_s=self.forward_s)
 
     def begin_at(self, first: int) -> Checkpoint | None:
         """The last checkpoint from which a program can reach iteration ``first``."""
@@ -136,7 +146,8 @@ def _checkpoint(key: str, manifest: Manifest) -> Checkpoint:
         block_loop=position.block_loop,
         block_s=manifest.block_s,
         size_bytes=manifest.size_bytes,
-        can_begin=manifest.can_begin and not manifest.missing,
+        can_begin=manifest.can_begin,
+        names=frozenset(manifest.objects).union(*(frame.values for frame in manifest.frames)),
     )
 
 

@@ -21,7 +21,7 @@ from tracker.replay.inserted import Changes, find_changes
 from tracker.replay.levels import Reach, find_reach
 from tracker.replay.probes import find_probes
 from tracker.replay.propagation import Propagation, propagate
-from tracker.replay.slicing import Work, divide
+from tracker.replay.slicing import Work, divide, fit
 from tracker.replay.sources import Snapshots
 from tracker.replay.world import World
 from tracker.store import ids, keys
@@ -178,7 +178,7 @@ class _Planner:
         self, view: RunView, attempt: AttemptView, planned: PlannedRun, probed: _Probed
     ) -> tuple[PlannedRun, Work | None]:
         history = read_history(self.store, view, attempt, exact=not self.question.overrides)
-        reach = self._reach_of(planned.snapshot or "", probed, history)
+        reach, history = fit(self._reach_of(planned.snapshot or "", probed, history), history)
         work = Work(view.run, history, reach)
         planned = replace(planned, loop=history.loop, iterations=history.iterations, run_blocks=work.run_blocks)
         asked = _asked(self.question, history)

@@ -25,8 +25,8 @@ def ask(
 ) -> Question:
     """The question in what stands on a command line; ``InputError`` says which piece cannot be read.
 
-    >>> ask(["grad_norm"], iterations=["epoch=0,5-7"], overrides=["lr=0.01"])
-    Question(names=('grad_norm',), iterations={'epoch': (0, 5, 6, 7)}, overrides={'lr': 0.01})
+    >>> ask(["grad_norm"], iterations=["epoch=0,5-7"], overrides=["lr=0.01"]).iterations
+    {'epoch': (0, 5, 6, 7)}
     """
     return Question(
         names=parse_names(names),

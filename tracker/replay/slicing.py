@@ -12,10 +12,10 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from tracker.replay.answers import Answered
 from tracker.replay.documents import Slice
@@ -61,6 +61,20 @@ class Work:
             return None
         whole = self.wanted is None and len(left) == self.history.iterations
         return Work(self.run, self.history, self.reach, None if whole else left, before, after)
+
+
+def fit(reach: Reach, history: History) -> tuple[Reach, History]:
+    """What static analysis found, after a look at what the checkpoints hold: a block leaves behind what no checkpoint
+    has only when it runs.
+    """
+    if history.loop is None or reach.needs is None:
+        return Reach(needs=reach.needs), history.whole()
+    if not all(history.holds(name) for name in reach.needs.names):
+        return Reach(), history.whole()
+    lost = {block for block, name in reach.needs.blocks if not history.holds(name, block)}
+    if reach.run_blocks is None or not lost:
+        return reach, history
+    return replace(reach, run_blocks=tuple(sorted({*reach.run_blocks, *lost})), inside=True), history
 
 
 @dataclass(frozen=True)
@@ -219,7 +233,7 @@ def divide(works: Iterable[Work], workers: int) -> tuple[Slice, ...]:
     if workers == 1:
         best = [piece for one in dividers for piece in one.slices(one.ranges)]
     ordered = sorted(best, key=lambda piece: -piece.estimate_s)
-    return tuple(replace(piece, number=number) for number, piece in enumerate(ordered))
+    return tuple(structs.replace(piece, number=number) for number, piece in enumerate(ordered))
 
 
 def makespan(slices: Iterable[Slice], workers: int) -> float:
