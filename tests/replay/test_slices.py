@@ -15,10 +15,12 @@ import psutil
 import pytest
 
 from tests.replay.recorded import TRAIN, Project, fingerprint
+from tracker.errors import InputError
 from tracker.read.frame import dataframe
 from tracker.read.reader import Reader
-from tracker.replay.documents import Slice
-from tracker.replay.slices import run_slice
+from tracker.replay.documents import Question, Slice
+from tracker.replay.slices import read_result, run_slice
+from tracker.store import keys
 from tracker.store.documents import encode
 
 PROBE = "tracker.log('grad_norm', abs(grad))"
@@ -250,6 +252,62 @@ def test_slices_join_without_gap_or_double(project: Project) -> None:
     assert frame["grad_norm"].tolist() == truth(7)
     assert len(frame) == 20
     assert set(frame["early"]) == {5}
+
+
+def test_the_run_is_started_as_it_was(tmp_path: Path) -> None:
+    """Command line, arguments, hash seed, and data that git ignores and that was read before the first record."""
+    code = """
+    import os, sys
+    data = open("data/x.txt").read()
+    import tracker
+    lr = tracker.arg("lr", 0.5)
+    tracker.log("seen", [sys.argv[1:], hash("text"), data, lr])
+    y = 1
+    """
+    project = Project.make(tmp_path, code)
+    os.utime(project.repo.write("data/x.txt", "rows"), (1e9, 1e9))
+    view = project.record("--kwargs", "lr=0.25", PYTHONHASHSEED="5")
+    plan = project.plan(view, project.probed("y = 1", "tracker.log('probe', lr)"), "probe")
+
+    result = run_slice(project.store, plan, 0)
+
+    assert (result.fidelity, result.compared) == ("exact", 1)
+    assert dataframe(project.store, "probe")["probe"].tolist() == [0.25]
+
+
+def test_changed_arguments_are_never_verified(tmp_path: Path) -> None:
+    """The answer is that of the new argument, and not compared with what the old one gave."""
+    project = Project.make(tmp_path, "import tracker\nlr = tracker.arg('lr', 0.5)\ntracker.log('x', lr)\n")
+    question = Question(names=("probe",), overrides={"lr": 2.0})
+    code = project.probed("log('x'", "tracker.log('probe', lr)")
+    plan = project.plan(project.record(), code, "probe", question=question)
+
+    result = run_slice(project.store, plan, 0)
+
+    assert (result.outcome, result.fidelity, result.reason) == ("answered", "unverified", "arguments were changed")
+    assert dataframe(project.store, "probe")["probe"].tolist() == [2.0]
+
+
+def test_a_damaged_snapshot_is_told(project: Project) -> None:
+    """As a failure of this slice, and the others go on."""
+    view = project.record()
+    plan = project.plan(view, project.probed("weight += ", PROBE), "grad_norm")
+    assert view.code is not None
+    key = keys.code_bundle(view.code.snapshot or "")
+    project.store.put(key, b"nonsense" + project.store.get(key)[8:])
+
+    result = run_slice(project.store, plan, 0)
+
+    assert result.outcome == "failed"
+    assert read_result(project.store, plan.replay, 0) == result
+
+
+def test_a_slice_that_the_plan_lacks_is_refused(project: Project) -> None:
+    """That is a mistake of the caller."""
+    plan = project.plan(project.record(), project.probed("weight += ", PROBE), "grad_norm")
+
+    with pytest.raises(InputError, match="no slice 7"):
+        run_slice(project.store, plan, 7)
 
 
 def is_gone(pid: int) -> bool:

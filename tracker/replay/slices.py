@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tracker.checkpoint.manifest import list_checkpoints
+from tracker.code.project import project_root
+from tracker.config import load_settings
 from tracker.errors import CodeError, Corrupt, DamagedDocument, InputError, KeyNotFound, NotFound
 from tracker.read.catalog import AttemptView, RunView, scan
 from tracker.record.identity import RUN_VARIABLE
@@ -46,7 +48,7 @@ def run_slice(
     Blocks until the process has ended; two at once of the same slice are harmless. Whatever the user's program does,
     and also a damaged snapshot, is told by the result; what is raised is that the store cannot be used
     (``Unavailable``), a slice that the plan lacks (``InputError``), or an ``OSError`` of this machine: run it again.
-    ``python`` is the interpreter, ``storage_options`` are handed to the process.
+    ``python`` is the interpreter; ``storage_options`` are handed to the process (default: those of the settings).
     """
     own = next((each for each in plan.slices if each.number == number), None)
     planned = next((each for each in plan.runs if own is not None and each.run == own.run), None)
@@ -57,7 +59,8 @@ def run_slice(
         return found
     began = time.monotonic()
     try:
-        result = _Replaying(store, plan, planned, own, dict(storage_options or {}), python).run()
+        options = load_settings(project_root()).storage_options if storage_options is None else dict(storage_options)
+        result = _Replaying(store, plan, planned, own, options, python).run()
     except (CodeError, NotFound, Corrupt, InputError) as exc:
         result = _result(plan, own, "failed", reason=str(exc))
     result = _timed(result, time.monotonic() - began)

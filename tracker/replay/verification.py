@@ -69,8 +69,8 @@ class Verifier:
         return read_logged(self.scratch, self.run, lambda metric: answers or metric in known)
 
     def frontier(self, new: Logged) -> Frontier | None:
-        """Where the run stopped, if that was before its end."""
-        return frontier_of(self.old, new) if self.asked.unfinished else None
+        """Where the run stopped, if that was before its end; with other arguments it may well have gone on."""
+        return frontier_of(self.old, new) if self.asked.unfinished and not self.asked.overridden else None
 
     def passed_frontier(self, new: Logged) -> bool:
         """Whether the process has come further than the run did."""
