@@ -41,13 +41,13 @@ class Snapshots:
         return self._known[name]
 
 
-def current_sources(root: Path) -> dict[str, str]:
+def current_sources(root: str | os.PathLike[str]) -> dict[str, str]:
     """The Python files that a snapshot of this work tree would hold now; nothing is written to the repository.
 
     Paths are relative to the top of the git repository, else to ``root``, as in snapshots. Line ends are kept. Files
     that are not UTF-8, and links, are left out.
     """
-    root = root.resolve()
+    root = Path(root).resolve()
     repository = _repository_of(root)
     if repository is not None:
         try:
