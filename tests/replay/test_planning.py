@@ -46,7 +46,7 @@ def train(project: Path) -> Callable[..., Done]:
     """Records a run of a program, with a snapshot of its code."""
 
     def run(code: str = OLD, *arguments: str) -> Done:
-        done = run_script(project, code, *arguments, HINDSIGHT_CAPTURE="code")
+        done = run_script(project, code, *arguments, HINDSIGHT_CAPTURE="code", HINDSIGHT_CHECKPOINTS="all")
         assert not done.err, done.err
         return done
 
@@ -237,3 +237,76 @@ def test_a_run_that_goes_on_is_left_out(train: Callable[..., Done]) -> None:
     change(store, end, msgspec.structs.replace(finished, status="running"))
 
     assert plan_for(done).runs[0].skipped == "it is still running"
+
+
+CHECKPOINTED = """\
+import random
+import tracker
+
+random.seed(1)
+state = {"w": 1.0}
+with tracker.checkpointing(state=state):
+    for epoch in tracker.loop("epoch", range(4)):
+        for step in tracker.loop("step", range(3)):
+            loss = random.random()
+            state["w"] *= loss
+        tracker.log("w", state["w"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "run_blocks"),
+    [
+        ('        tracker.log("double", state["w"] * 2)\n', ()),
+        ('        tracker.log("double", loss * 2)\n', ("step",)),
+        ('            tracker.log("double", loss * 2)\n', ("step",)),
+    ],
+)
+def test_blocks_run_where_the_probe_needs_them(
+    train: Callable[..., Done], line: str, run_blocks: tuple[str, ...]
+) -> None:
+    """Because it stands in one, or reads what the old code had no use for and no checkpoint holds."""
+    done = train(CHECKPOINTED)
+    before = '        tracker.log("w"'
+    new = CHECKPOINTED.replace(before, line + before) if line.startswith("     " * 2) else CHECKPOINTED + line
+
+    plan = plan_for(done, new=new)
+
+    (planned,), (piece,) = plan.runs, plan.slices
+    assert (planned.loop, planned.iterations, planned.run_blocks) == ("epoch", 4, run_blocks)
+    assert (piece.first, piece.last) == (0, 3)
+
+
+def test_a_probe_behind_the_loop_begins_at_the_last_exit(train: Callable[..., Done]) -> None:
+    """Nothing of the training is executed again."""
+    done = train(CHECKPOINTED)
+
+    (piece,) = plan_for(done, new=CHECKPOINTED + 'tracker.log("double", state["w"])\n').slices
+
+    assert (piece.first, piece.last, piece.is_first, piece.is_last) == (4, None, True, True)
+    assert piece.checkpoint is not None
+
+
+def test_chosen_iterations_that_a_run_does_not_have(train: Callable[..., Done]) -> None:
+    """Are a reason to skip it."""
+    done = train(CHECKPOINTED)
+    new = CHECKPOINTED + '        tracker.log("double", state["w"])\n'
+
+    many = plan_for(done, Question(names=("double",), iterations={"epoch": (9,)}), new=new)
+    other = plan_for(done, Question(names=("double",), iterations={"batch": (1,)}), new=new)
+    one = plan_for(done, Question(names=("double",), iterations={"epoch": (0, 9)}), new=new)
+
+    assert many.runs[0].skipped == "it has 4 iterations of 'epoch', and none that is asked for"
+    assert other.runs[0].skipped == "it has no loop 'batch': its loops are epoch, step"
+    assert [(piece.first, piece.last) for piece in one.slices] == [(0, 0)]
+
+
+def test_changed_arguments_use_no_checkpoints(train: Callable[..., Done]) -> None:
+    """Their states belong to other arguments."""
+    done = train(CHECKPOINTED)
+    new = CHECKPOINTED + '        tracker.log("double", state["w"])\n'
+
+    plan = plan_for(done, Question(names=("double",), overrides={"lr": 1}), new=new)
+
+    assert (plan.runs[0].loop, plan.runs[0].run_blocks) == (None, None)
+    assert [(piece.first, piece.last, piece.checkpoint) for piece in plan.slices] == [(0, None, None)]
