@@ -43,27 +43,31 @@ class StoredTensors(Sequence[TensorData]):
     def __getitem__(self, number: slice) -> list[TensorData]: ...
     def __getitem__(self, number: int | slice) -> TensorData | list[TensorData]:
         if isinstance(number, slice):
-            return [self._read(tensor, 0) for tensor in self._tensors[number]]
-        return self._read(self._tensors[number], 0)
+            return [self._read(tensor) for tensor in self._tensors[number]]
+        return self._read(self._tensors[number])
 
-    def _read(self, tensor: Tensor, depth: int) -> TensorData:
-        opened = self._open(tensor.object)
-        is_delta = opened.header is not None
-        found = self._rebuilt(opened, tensor.name, depth) if is_delta else opened.tensors.get(tensor.name)
+    def _read(self, tensor: Tensor) -> TensorData:
+        found = self._find(tensor.object, tensor.name, 0)
         if found is None or found.digest != tensor.digest:
             raise DamagedObject(f"object {tensor.object} does not hold the tensor {tensor.name!r} {tensor.digest}")
         return found
 
-    def _rebuilt(self, opened: _Opened, name: str, depth: int) -> TensorData | None:
-        """A tensor of a delta object, from the one that it differs from."""
-        assert opened.header is not None
-        if depth >= LONGEST_CHAIN or not name.isdecimal() or int(name) >= len(opened.header.tensors):
+    def _find(self, digest: str, name: str, depth: int) -> TensorData | None:
+        """What an object holds under a name; for a delta, made from the tensor that it differs from."""
+        opened = self._open(digest)
+        if opened.header is None:
+            return opened.tensors.get(name)
+        if depth > LONGEST_CHAIN or not name.isdecimal() or int(name) >= len(opened.header.parts):
             return None
-        about = opened.header.tensors[int(name)]
-        base = self._read(about.base, depth + 1)
-        if (base.dtype, base.shape) != (about.dtype, about.shape):
+        part, items = opened.header.parts[int(name)], opened.items[int(name)]
+        if part.base_object is None:
+            return check(TensorData(part.dtype, part.shape, items))
+        if not 0 <= part.base_object < len(opened.header.bases):
             return None
-        return check(TensorData(about.dtype, about.shape, deltas.apply(opened.differences[int(name)], base)))
+        base = self._find(opened.header.bases[part.base_object], part.base_name, depth + 1)
+        if base is None or (base.dtype, base.shape) != (part.dtype, part.shape):
+            return None
+        return check(TensorData(part.dtype, part.shape, deltas.apply(items, base)))
 
     def _open(self, digest: str) -> _Opened:
         """An object, from the cache where it was read lately."""
@@ -80,11 +84,11 @@ class _Opened:
 
     def __init__(self, data: bytes, digest: str) -> None:
         self.tensors: dict[str, TensorData] = {}
-        self.differences: list[bytes] = []
+        self.items: list[bytes] = []
         self.header: deltas.Header | None = None
         if data.startswith(deltas.MAGIC):
-            self.header, self.differences = deltas.read_delta(data, digest=digest)
-            self.size_bytes = sum(map(len, self.differences))
+            self.header, self.items = deltas.read_delta(data, digest=digest)
+            self.size_bytes = sum(map(len, self.items))
         else:
             self.tensors, self.size_bytes = read_file(data, digest=digest), len(data)
 

@@ -37,7 +37,6 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     object: str  # the object that holds it: a safetensors file, or a delta
     name: str = ""  # its name inside the safetensors file
     base: str | None = None  # digest of the tensor that a delta begins with
-    rests_on: tuple[str, ...] = ()  # the objects that must be there to read it, besides its own; its base's first
 
 
 class FrameState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,6 +70,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     generators: dict[str, Any] = {}
     frames: tuple[FrameState, ...] = ()
     tensors: tuple[Tensor, ...] = ()
+    rests_on: tuple[str, ...] = ()  # further objects that must be there: bases of deltas, and theirs
+    idle: tuple[str, ...] = ()  # generators that the program has not used since the loop began
     missing: dict[str, str] = {}  # registered objects that could not be captured, and why
     can_begin: bool = True  # whether a program may begin here; False where an iterator outlives the block
     pickled: tuple[str, ...] = ()  # paths in the trees that only pickle could hold: loaded with trust alone

@@ -22,7 +22,8 @@ __all__ = ["State", "StoredState", "hash_parts", "hash_whole", "store_state"]
 SMALL_BYTES = 64 << 10  # below, tensors share an object
 PACK_BYTES = 16 << 20
 LONGEST_CHAIN = 8
-WORTHWHILE = 0.85  # a delta larger than this part of the tensor only makes reading slower
+WORTHWHILE = 0.9  # a compressed tensor larger than this part of it only makes reading slower
+CHAIN_WORTH = 0.04  # what a difference must save beyond compression alone, because its base must be read, too
 _REMEMBERED = 50_000
 
 
@@ -42,13 +43,20 @@ class StoredState:
     written_bytes: int = 0
     hashes: dict[str, str] = field(default_factory=dict)
     state_hash: str = ""
+    rests_on: tuple[str, ...] = ()  # what the manifest must name besides the tensors' own objects
     known: dict[str, Tensor] = field(default_factory=dict)  # by digest: all that the run has stored
+    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by digest: objects below a delta
     latest: dict[str, TensorData] = field(default_factory=dict)  # by place in the trees: of the last checkpoint
 
     @classmethod
     def of(cls, manifests: Sequence[Manifest]) -> StoredState:
         """To go on from checkpoints that an earlier process has stored: what they hold is not written again."""
-        return cls(known={tensor.digest: tensor for manifest in manifests for tensor in manifest.tensors})
+        known: dict[str, Tensor] = {}
+        chains: dict[str, tuple[str, ...]] = {}
+        for manifest in manifests:
+            known |= {tensor.digest: tensor for tensor in manifest.tensors}
+            chains |= {tensor.digest: manifest.rests_on for tensor in manifest.tensors if tensor.base}
+        return cls(known=known, chains=chains)
 
 
 def store_state(store: Store, state: State, base: StoredState | None = None) -> StoredState:
@@ -63,12 +71,15 @@ def store_state(store: Store, state: State, base: StoredState | None = None) -> 
     writer.write(named)
     hashes = hash_parts(state.parts, state.tensors)
     known = dict(list(writer.known.items())[-_REMEMBERED:])
+    digests = [tensor.digest for tensor in state.tensors]
     return StoredState(
-        tensors=tuple(writer.known[tensor.digest] for tensor in state.tensors),
+        tensors=tuple(known[digest] for digest in digests),
         written_bytes=writer.written_bytes,
         hashes=hashes,
         state_hash=hash_whole(hashes),
+        rests_on=tuple(sorted({below for digest in digests for below in writer.chains.get(digest, ())})),
         known=known,
+        chains={digest: chain for digest, chain in writer.chains.items() if digest in known},
         latest=named,
     )
 
@@ -77,50 +88,59 @@ class _Writer:
     """One checkpoint on its way into the store."""
 
     def __init__(self, store: Store, base: StoredState) -> None:
-        self.store, self.base = store, base
-        self.known = dict(base.known)
+        self.store, self.latest = store, base.latest
+        self.known, self.chains = dict(base.known), dict(base.chains)
         self.written_bytes = 0
 
     def write(self, named: Mapping[str, TensorData]) -> None:
-        """Store every tensor that is not known, as a delta where its predecessor lies near."""
+        """Store every tensor that is not known. One that stands where no other stood before is not compressed: it may
+        never change, and other programs read it as it is.
+        """
         fresh = {tensor.digest: (path, tensor) for path, tensor in named.items() if tensor.digest not in self.known}
-        whole, different = {}, []
+        whole, small = {}, []
         for path, tensor in fresh.values():
-            if (old := self._predecessor(path, tensor)) is None:
+            old = self._predecessor(path, tensor)
+            if old is None:
                 whole[path] = tensor
-            else:
-                different.append((path, tensor, self.known[old.digest], old))
-        large = [item for item in different if item[1].size_bytes >= SMALL_BYTES]
-        small = [item for item in different if item[1].size_bytes < SMALL_BYTES]
-        for group in [[item] for item in large] + list(_packs(small)):
+            elif tensor.size_bytes < SMALL_BYTES:
+                small.append((path, tensor, self._base(old) if deltas.is_near(tensor, old) else None))
+            elif not self._write_large(path, tensor, old):
+                whole[path] = tensor
+        for group in _packs(small):
             if not self._write_delta(group):
-                whole |= {path: tensor for path, tensor, _, _ in group}
+                whole |= {path: tensor for path, tensor, _ in group}
         self._write_whole(whole)
 
     def _predecessor(self, path: str, tensor: TensorData) -> TensorData | None:
-        """The tensor that stood in the same place, when a delta from it seems worthwhile."""
-        old = self.base.latest.get(path)
-        if old is None or (old.dtype, old.shape) != (tensor.dtype, tensor.shape) or not tensor.size_bytes:
-            return None
-        stored = self.known.get(old.digest)
-        if stored is None or len(stored.rests_on) >= LONGEST_CHAIN:
-            return None
-        is_small = tensor.size_bytes < SMALL_BYTES
-        return old if is_small or deltas.estimate(tensor, old) <= WORTHWHILE else None
+        """The tensor of the same form that stood in the same place."""
+        old = self.latest.get(path)
+        fits = old is not None and (old.dtype, old.shape) == (tensor.dtype, tensor.shape) and tensor.size_bytes
+        return old if fits else None
 
-    def _write_delta(self, group: list[tuple[str, TensorData, Tensor, TensorData]]) -> bool:
-        """Whether the delta was smaller, and is stored."""
+    def _base(self, old: TensorData) -> deltas.Base | None:
+        """Where the old tensor is stored, when a further delta may rest on it."""
+        stored = self.known.get(old.digest)
+        if stored is None or len(self.chains.get(old.digest, ())) >= LONGEST_CHAIN:
+            return None
+        return deltas.Base(old, stored.object, stored.name)
+
+    def _write_large(self, path: str, tensor: TensorData, old: TensorData) -> bool:
+        """Whether it was worthwhile to compress the tensor, by some samples of it, and is stored."""
+        base = self._base(old)
+        alone = deltas.estimate(tensor)
+        if base is not None and deltas.estimate(tensor, old) > alone - CHAIN_WORTH:
+            base = None
+        return (base is not None or alone <= WORTHWHILE) and self._write_delta([(path, tensor, base)])
+
+    def _write_delta(self, group: list[tuple[str, TensorData, deltas.Base | None]]) -> bool:
+        """Whether the group got smaller, and is stored."""
         group = sorted(group, key=lambda item: deltas.sort_key(item[1]))
-        data = deltas.write_delta([(tensor, stored, old) for _, tensor, stored, old in group])
-        if len(data) > WORTHWHILE * sum(tensor.size_bytes for _, tensor, _, _ in group):
+        data = deltas.write_delta([(tensor, base) for _, tensor, base in group])
+        if len(data) > WORTHWHILE * sum(tensor.size_bytes for _, tensor, _ in group):
             return False
         digest = self._put(data)
-        for number, (_, tensor, stored, _) in enumerate(group):
-            rests_on = (stored.object, *stored.rests_on)
-            self._add(tensor, Tensor(
-                digest=tensor.digest, dtype=tensor.dtype, shape=tensor.shape, object=digest, name=str(number),
-                base=stored.digest, rests_on=rests_on,
-            ))  # fmt: skip
+        for number, (_, tensor, base) in enumerate(group):
+            self._add(tensor, digest, str(number), base)
         return True
 
     def _write_whole(self, whole: Mapping[str, TensorData]) -> None:
@@ -129,11 +149,15 @@ class _Writer:
         for pack in [*large, *_packs(small)]:
             digest = self._put(write_file(dict(pack)))
             for name, tensor in pack:
-                entry = Tensor(digest=tensor.digest, dtype=tensor.dtype, shape=tensor.shape, object=digest, name=name)
-                self._add(tensor, entry)
+                self._add(tensor, digest, name)
 
-    def _add(self, tensor: TensorData, entry: Tensor) -> None:
-        self.known[tensor.digest] = entry
+    def _add(self, tensor: TensorData, where: str, name: str, base: deltas.Base | None = None) -> None:
+        below = base.data.digest if base else None
+        self.known[tensor.digest] = Tensor(
+            digest=tensor.digest, dtype=tensor.dtype, shape=tensor.shape, object=where, name=name, base=below
+        )
+        if base:
+            self.chains[tensor.digest] = (base.object, *self.chains.get(base.data.digest, ()))
 
     def _put(self, data: bytes) -> str:
         self.written_bytes += len(data)
