@@ -204,7 +204,7 @@ def _plain_targets(target: ast.expr) -> Iterator[ast.Name]:
 def _changed_globals(tree: ast.Module) -> frozenset[str]:
     """Global variables that functions of a file assign (``global``), or change in place and do not own."""
     own = _use(tree.body).stored
-    top = {node.name for node in tree.body if isinstance(node, _FUNCTIONS + (ast.ClassDef,))}
+    top = {node.name for node in tree.body if isinstance(node, (*_FUNCTIONS, ast.ClassDef))}
     found: set[str] = set()
     for function in (node for node in ast.walk(tree) if isinstance(node, _FUNCTIONS)):
         use = _use(function.body)

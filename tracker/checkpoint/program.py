@@ -126,7 +126,7 @@ def restore_state(manifest: Manifest, tensors: Sequence[TensorData], objects: Ma
         if state.function == GLOBALS:
             known = spot.outer.f_globals
             write_globals(spot.outer, _restored(number, state, known, restoring))
-        else:
+        elif number == 0 or spot.inner is not None:  # the iteration begins: the functions of its block do not run yet
             if number >= len(frames) or frames[number].f_code.co_name != state.function.rpartition(".")[2]:
                 raise DamagedDocument(f"the checkpoint was taken in {state.function}, which does not run here")
             known = frames[number].f_locals

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tracker.checkpoint.blocks import Spot
-from tracker.checkpoint.program import capture_state, restore_state
+from tracker.checkpoint.hashing import hash_parts
 from tracker.checkpoint.loading import load_tensors
 from tracker.checkpoint.manifest import Manifest, Position, read_manifest
-from tracker.checkpoint.storing import hash_parts
+from tracker.checkpoint.program import capture_state, restore_state
 from tracker.record.replaying import Order
 from tracker.store.base import Store
 
@@ -74,7 +74,10 @@ class Restorer:
             return
         capture = capture_state(self.objects, spot)
         hashes = hash_parts(capture.parts(), capture.tensors)
-        differing = sorted(name for name, known in manifest.hashes.items() if hashes.get(name) != known)
+        idle = {f"generator.{kind}" for kind in manifest.idle}  # not seeded, maybe, and not used
+        differing = sorted(
+            name for name, known in manifest.hashes.items() if hashes.get(name) != known and name not in idle
+        )
         self._report(position, "ran", hash_equal=not differing, differing=differing)
 
     def end_iteration(self, position: Position) -> None:

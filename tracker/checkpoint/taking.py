@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracker.checkpoint.blocks import Spot
-from tracker.checkpoint.program import Capture, capture_state, size_of
+from tracker.checkpoint.generators import capture_generators
+from tracker.checkpoint.hashing import hash_parts
 from tracker.checkpoint.manifest import Manifest, Position
 from tracker.checkpoint.policy import Policy
-from tracker.checkpoint.storing import StoredState, store_state
+from tracker.checkpoint.program import Capture, capture_state, size_of
+from tracker.checkpoint.storing import State, StoredState, store_state
+from tracker.checkpoint.tensors import TensorData
+from tracker.checkpoint.tree import pickled_paths
 from tracker.errors import Unavailable
 from tracker.record.run import Run
 from tracker.record.shipping import away
@@ -33,6 +37,7 @@ class Taker:
         self.run, self.objects, self.policy = run, objects, policy
         self.number = 0
         self._stored: StoredState | None = None
+        self._generators: dict[str, str] = {}  # their hashes when the loop began
         self._idle = threading.Event()
         self._idle.set()
         self._waiting: queue.SimpleQueue[tuple[Capture, Manifest] | None] = queue.SimpleQueue()
@@ -44,8 +49,10 @@ class Taker:
         return 0
 
     def start(self, spot: Spot) -> None:
-        """The clock of the policy starts."""
+        """The clock of the policy starts; generators that stay as they are now need not be compared."""
         self.policy.begin()
+        tensors: list[TensorData] = []
+        self._generators = hash_parts(capture_generators(tensors), tensors)
 
     def skip(self, position: Position, spot: Spot) -> int | None:
         """Every block is executed."""
@@ -93,7 +100,7 @@ class Taker:
             generators=capture.generators,
             frames=capture.frames,
             missing=capture.missing,
-            pickled=capture.pickled,
+            pickled=tuple(path for name, tree in capture.parts().items() for path in pickled_paths(tree, name)),
             can_begin=capture.can_begin,
         )
         self.number += 1
@@ -118,15 +125,16 @@ class Taker:
         import msgspec
 
         began = time.thread_time()
-        self._stored = stored = store_state(self.run.store, capture.state(), self._stored)
-        hashes, whole = stored.hashes, stored.state_hash
+        self._stored = stored = store_state(self.run.store, State(capture.parts(), capture.tensors), self._stored)
         written_s = time.thread_time() - began
+        idle = [kind for kind, known in self._generators.items() if stored.hashes.get(f"generator.{kind}") == known]
         done = msgspec.structs.replace(
             manifest,
+            idle=tuple(idle),
             tensors=stored.tensors,
             stored_bytes=stored.written_bytes,
-            hashes=hashes,
-            state_hash=whole,
+            hashes=stored.hashes,
+            state_hash=stored.state_hash,
             cost_s=manifest.cost_s + written_s,
         )
         key = keys.checkpoint_document(manifest.run, manifest.attempt, manifest.number)

@@ -10,7 +10,7 @@ from tracker.cli.failures import OK, tell
 if TYPE_CHECKING:
     from tracker.checkpoint.manifest import Manifest
 
-_SHOWN = ("attempt", "number", "created", "elapsed_s", "block_s", "cost_s", "size_bytes", "stored_bytes")
+_SHOWN: tuple[str, ...] = ("attempt", "number", "created", "elapsed_s", "block_s", "cost_s", "size_bytes", "stored_bytes")
 _SHOWN += ("missing", "pickled")
 
 

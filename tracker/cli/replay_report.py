@@ -108,7 +108,7 @@ def _bar(progress: Progress, replay: Replay, run: PlannedRun) -> TaskID:
     slices = replay.plan.slices_of(run.run)
     done = sum(_estimate(replay, piece.number) for piece in slices if piece.number not in replay.waiting)
     total = sum(_estimate(replay, piece.number) for piece in slices)
-    return progress.add_task(run.run[-8:], total=total, completed=done)
+    return progress.add_task(run.run[-8:], total=total, completed=int(done))
 
 
 def _estimate(replay: Replay, number: int) -> float:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tracker.checkpoint.manifest import list_checkpoints
@@ -19,7 +18,7 @@ from tracker.record.identity import RUN_VARIABLE
 from tracker.record.replaying import ORDER_VARIABLE, Order
 from tracker.replay.documents import Outcome, Plan, PlannedRun, Slice, SliceResult
 from tracker.replay.entry import command_of, moved
-from tracker.replay.evidence import missing_state, read_report
+from tracker.replay.evidence import missing_state, read_report, without_idle
 from tracker.replay.execution import Command, Ending, execute, last_lines, write_order
 from tracker.replay.extent import Extent, chosen
 from tracker.replay.filing import Filed, file_answers
@@ -175,10 +174,11 @@ class _Replaying:
     def _execute(self, view: RunView, command: Command, space: Workspace, order: Order) -> SliceResult:
         scratch = open_store(space.scratch)
         verifier = Verifier(self.store, scratch, self.planned.run, self._asked(view))
-        check = partial(_should_stop, verifier, space.report)
+        check = partial(self._should_stop, verifier, space, order)
         ending = execute(command, space.output, timeout_s=self.plan.timeout_s, check=check)
-        evidence = read_report(space.report)
-        doubts = [*self.doubts, *missing_state(self.store, order.manifests, order.checkpoint, evidence)]
+        evidence, unclear = without_idle(self.store, order.manifests, read_report(space.report))
+        lacking = missing_state(self.store, order.manifests, order.checkpoint, evidence)
+        doubts = [*self.doubts, *lacking, *unclear]
         new = verifier.new(answers=True)
         complete = ending.how == "exited" or verifier.passed_frontier(new)
         verdict = verifier.judge(new, evidence, doubts, final=complete)
@@ -199,6 +199,14 @@ class _Replaying:
             segments=filed.segments,
             tolerance=verdict.tolerance,
         )
+
+    def _should_stop(self, verifier: Verifier, space: Workspace, order: Order) -> bool:
+        """Whether the process differs from the run already, or has come further than the run did."""
+        new = verifier.new()
+        if verifier.passed_frontier(new):
+            return True
+        evidence, _ = without_idle(self.store, order.manifests, read_report(space.report))
+        return verifier.judge(new, evidence, [], final=False).fidelity == "diverged"
 
     def _asked(self, view: RunView) -> Asked:
         dropped = any(attempt.end is not None and attempt.end.dropped for attempt in view.attempts)
@@ -243,14 +251,6 @@ class _Replaying:
             number=self.own.number,
             fidelity=verdict.fidelity,
         )
-
-
-def _should_stop(verifier: Verifier, report: Path) -> bool:
-    """Whether the process differs from the run already, or has come further than the run did."""
-    new = verifier.new()
-    if verifier.passed_frontier(new):
-        return True
-    return verifier.judge(new, read_report(report), [], final=False).fidelity == "diverged"
 
 
 def _arguments(view: RunView, start: StartDocument, space: Workspace) -> dict[str, Any]:
