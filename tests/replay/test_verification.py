@@ -12,7 +12,7 @@ import pytest
 from tests.read.building import It, Key, Logged, Writer, make_run
 from tracker.checkpoint.manifest import Manifest, Position
 from tracker.replay.documents import PlannedRun, Slice
-from tracker.replay.evidence import Block, Evidence, missing_state, read_report
+from tracker.replay.evidence import Block, Evidence, missing_state, read_report, without_idle
 from tracker.replay.extent import Extent
 from tracker.replay.verification import Asked, Verdict, Verifier
 from tracker.store import keys
@@ -221,22 +221,46 @@ def test_lines_of_a_report_that_are_not_whole_wait(tmp_path: Path) -> None:
     assert read_report(tmp_path / "absent") == Evidence()
 
 
+def checkpoint(store: Store, number: int, **about: Any) -> str:
+    """The key of a manifest at the end of a block."""
+    run = about.pop("run", "01hzzzzzzzzzzzzzzzzzzzzzzz")
+    manifest = Manifest(
+        run=run, attempt=run, number=number, position=Position(loop="epoch", iteration=number, block=0), created=0.0,
+        elapsed_s=0, block_s=0, cost_s=0, size_bytes=0, stored_bytes=0, **about,
+    )  # fmt: skip
+    key = keys.checkpoint_document(run, run, number)
+    store.put(key, encode(manifest))
+    return key
+
+
 def test_what_loaded_checkpoints_lack_is_a_doubt(tmp_path: Path) -> None:
     """Only those that were loaded count."""
     store: Store = open_store(tmp_path)
-    run = new_id()
-    manifest = Manifest(
-        run=run, attempt=run, number=0, position=Position(loop="epoch", iteration=1, block=0), created=0.0,
-        elapsed_s=0, block_s=0, cost_s=0, size_bytes=0, stored_bytes=0, missing={"object 'loader'": "a socket"},
-    )  # fmt: skip
-    key = keys.checkpoint_document(run, run, 0)
-    store.put(key, encode(manifest))
+    key = checkpoint(store, 1, missing={"object 'loader'": "a socket"})
     loaded = Evidence((Block(iteration=1, block=0, did="skipped"),))
     expected = ["checkpoints lack object 'loader' (a socket)"]
 
     assert missing_state(store, [key], None, Evidence()) == []
     assert missing_state(store, [key], None, loaded) == expected
     assert missing_state(store, [], key, Evidence()) == expected
+
+
+def test_generators_that_the_run_did_not_use_mean_nothing(tmp_path: Path) -> None:
+    """They are seeded by the system, and stand still; with one checkpoint nobody can tell."""
+    store: Store = open_store(tmp_path)
+    still = {"generator.random": "a", "generator.numpy": "b"}
+    found = [checkpoint(store, number, hashes=still | {"generator.numpy": str(number)}) for number in range(2)]
+    ran = Block(iteration=0, did="ran", hash_equal=False, differing=("generator.random",))
+    used = Block(iteration=1, did="ran", hash_equal=False, differing=("generator.numpy", "generator.random"))
+
+    settled, doubts = without_idle(store, found, Evidence((ran, used)))
+    unclear, reasons = without_idle(store, found[:1], Evidence((ran,)))
+
+    assert settled.blocks[0].hash_equal is True
+    assert settled.blocks[1].differing == ("generator.numpy",)
+    assert doubts == []
+    assert unclear.blocks[0].hash_equal is None
+    assert "generator.random" in reasons[0]
 
 
 def test_one_slice_answers_for_what_is_outside() -> None:

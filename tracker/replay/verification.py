@@ -10,7 +10,7 @@ from tracker.read.batch import Batch
 from tracker.read.layout import Metric
 from tracker.replay.comparison import TOLERANCE, Comparison, compare
 from tracker.replay.documents import Fidelity
-from tracker.replay.evidence import Evidence
+from tracker.replay.evidence import GENERATOR, Evidence
 from tracker.replay.extent import Extent
 from tracker.replay.frontier import Frontier, frontier_of
 from tracker.replay.relogged import Logged, Path, keep, only, read_logged
@@ -162,7 +162,7 @@ def _state(evidence: Evidence, loop: str | None, *, values_are_exact: bool) -> s
     """
     for block in evidence.blocks:
         if block.hash_equal is False:
-            generators = any(name.startswith("generator.") for name in block.differing)
+            generators = any(name.startswith(GENERATOR) for name in block.differing)
             if values_are_exact or generators or not block.differing:
                 where = f"{loop}={block.iteration}" + (f", after {block.loop}" if block.loop else "")
                 names = ", ".join(block.differing[:_SHOWN_DOUBTS]) or "the state"
