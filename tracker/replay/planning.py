@@ -195,11 +195,12 @@ class _Planner:
 
     def _reach_of(self, snapshot: str, probed: _Probed, history: History) -> Reach:
         """Where the probes run; what stood there already may run anywhere."""
-        if history.loop is None or probed.changes is None or probed.propagation.present:
-            return Reach()
+        if history.loop is None or probed.changes is None:
+            return Reach(needs=None)
         key = (snapshot, history.loop)
         if key not in self._reach:
-            self._reach[key] = find_reach(probed.sources, probed.changes, history.loop)
+            found = find_reach(probed.sources, probed.changes, history.loop)
+            self._reach[key] = Reach(needs=found.needs) if probed.propagation.present else found
         return self._reach[key]
 
 
