@@ -100,6 +100,14 @@ class Capturing:
 
     def _special(self, value: Any, path: str) -> Tree:
         """What is told apart by more than its exact type."""
+        try:
+            node = arrays.write(value, lambda size: self._spend(size, path, value), self._add)
+        except Uncapturable:
+            raise
+        except ValueError:
+            return self._last_resort(value, path)
+        if node is not None:
+            return node
         if isinstance(value, enum.Enum) and not isinstance(value, enum.Flag) and naming.is_found(type(value)):
             return {"$enum": naming.name_of(type(value)), "member": value.name}
         if isinstance(value, tuple) and hasattr(value, "_fields") and naming.is_found(type(value)):
@@ -109,16 +117,8 @@ class Capturing:
         if (state := arrays.generator_state(value)) is not None:
             mark, kind, inner = state
             return {mark: kind, "state": self._node(inner, path)}
-        try:
-            node = arrays.write(value, lambda size: self._spend(size, path, value), self._add)
-        except Uncapturable:
-            raise
-        except ValueError:
-            return self._last_resort(value, path)
-        if node is not None:
-            return node
         if arrays.has_object_items(value):
-            items = [self._node(item, f"{path}[{n}]") for n, item in enumerate(value.ravel(order="K").tolist())]
+            items = [self._node(item, f"{path}[{n}]") for n, item in enumerate(value.ravel().tolist())]
             return {"$objects": items, "shape": list(value.shape)}
         return self._instance(value, path)
 

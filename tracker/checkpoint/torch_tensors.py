@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tracker.checkpoint.tensors import TensorData, memory_order
@@ -15,6 +16,8 @@ _NAMES = {
     "uint64": "U64", "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
     "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
 }  # fmt: skip
+_IN_NUMPY = _NAMES.keys() - {"bfloat16", "float8_e4m3fn", "float8_e5m2"}
+_LARGE_BYTES = 1 << 20
 _COMPLEX = {"complex32", "complex64", "complex128"}
 
 
@@ -34,27 +37,46 @@ def from_torch(tensor: torch.Tensor) -> tuple[TensorData, dict[str, Any]]:
     Waits for the accelerator. ``ValueError`` for tensors whose values are not a strided block of memory (sparse,
     quantized, nested, meta) and for subclasses that say more than their values.
     """
-    import torch
-
     name = dtype_name(tensor.dtype)
-    is_known = type(tensor) in {torch.Tensor, torch.nn.Parameter, getattr(torch.nn, "Buffer", torch.Tensor)}
-    strided = tensor.layout is torch.strided and not tensor.is_quantized and tensor.device.type != "meta"
-    if not (is_known and strided) or name not in _NAMES.keys() | _COMPLEX:
+    if not _is_strided(tensor) or name not in _NAMES.keys() | _COMPLEX:
         raise ValueError("is no strided tensor of numbers")
-    about = _about(tensor, torch)
-    plain = tensor.detach().resolve_conj().resolve_neg()
+    about, plain = _about(tensor, name), tensor.detach()
+    if name in _IN_NUMPY and plain.nbytes < _LARGE_BYTES and plain.is_cpu and _is_ordinary(plain):
+        return TensorData(_NAMES[name], tuple(plain.shape), plain.numpy().tobytes()), about
     if axes := memory_order(tuple(plain.stride()), tuple(plain.shape)):
         about["axes"], plain = axes, plain.permute(axes)
-    copy = torch.empty(plain.shape, dtype=plain.dtype).copy_(plain)
-    data = copy.reshape(-1).view(torch.uint8).numpy().data.toreadonly() if copy.numel() else b""
+    data = _copy(plain)
     if name in _COMPLEX:
-        return TensorData("U8", (len(data),), data), about | {"shape": list(copy.shape)}
-    return TensorData(_NAMES[name], tuple(copy.shape), data), about
+        return TensorData("U8", (len(data),), data), about | {"shape": list(plain.shape)}
+    return TensorData(_NAMES[name], tuple(plain.shape), data), about
 
 
-def _about(tensor: torch.Tensor, torch: Any) -> dict[str, Any]:
-    about: dict[str, Any] = {"torch": dtype_name(tensor.dtype)}
-    if tensor.device.type != "cpu":
+def _is_strided(tensor: torch.Tensor) -> bool:
+    import torch
+
+    is_known = type(tensor) in {torch.Tensor, torch.nn.Parameter, getattr(torch.nn, "Buffer", torch.Tensor)}
+    return is_known and tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_meta
+
+
+def _is_ordinary(tensor: torch.Tensor) -> bool:
+    return tensor.is_contiguous() and not tensor.is_neg()
+
+
+def _copy(plain: torch.Tensor) -> memoryview | bytes:
+    """The bytes of a tensor on the host; PyTorch copies large ones with several threads."""
+    import torch
+
+    if not plain.numel():
+        return b""
+    copy = torch.empty(plain.shape, dtype=plain.dtype).copy_(plain)
+    return memoryview(copy.reshape(-1).view(torch.uint8).numpy()).toreadonly()  # type: ignore[arg-type]
+
+
+def _about(tensor: torch.Tensor, name: str) -> dict[str, Any]:
+    import torch
+
+    about: dict[str, Any] = {"torch": name}
+    if not tensor.is_cpu:
         about["device"] = str(tensor.device)
     if isinstance(tensor, torch.nn.Parameter):
         about["parameter"] = True
@@ -111,6 +133,7 @@ def usable_device(name: str) -> torch.device:
     return device if is_here else torch.device("cpu")
 
 
+@cache
 def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
