@@ -56,7 +56,7 @@ def _finish_loss(axes: Any) -> None:
 
 
 def _finish_accuracy(axes: Any) -> None:
-    axes.set_title("Images not trained on: all (logged), worst digit (replayed, dashed)", loc="left", size=11, color=_INK)
+    axes.set_title("On new images: accuracy; dashed: the worst digit, replayed", loc="left", size=11, color=_INK)
     axes.set_ylabel("correct (%)")
     axes.set_ylim(bottom=max(0, axes.get_ylim()[0]), top=100.5)
     axes.legend(loc="lower right", frameon=False)

@@ -7,8 +7,9 @@ import tracker
 
 lr = tracker.arg("lr", 0.05)
 hidden = tracker.arg("hidden", 256)
-epochs = tracker.arg("epochs", 40)
+epochs = tracker.arg("epochs", 25)
 batch_size = tracker.arg("batch_size", 4)
+copies = tracker.arg("copies", 5)  # of every image in one pass, each with noise of its own
 momentum = tracker.arg("momentum", 0.5)
 decay = tracker.arg("decay", 0.95)
 
@@ -49,10 +50,11 @@ velocity = {name: np.zeros_like(values) for name, values in net.items()}
 
 def train(rate):
     """One pass over the training images, in a new order."""
-    shuffled = rng.permutation(len(train_y))
-    for step in tracker.loop("step", range(len(train_y) // batch_size)):
+    shuffled = rng.permutation(np.tile(np.arange(len(train_y)), copies))
+    for step in tracker.loop("step", range(len(shuffled) // batch_size)):
         batch = shuffled[step * batch_size : (step + 1) * batch_size]
-        loss, grads = gradients(train_x[batch], train_y[batch])
+        noisy = train_x[batch] + rng.normal(0, 0.1, (batch_size, 64))
+        loss, grads = gradients(noisy, train_y[batch])
         for name, grad in grads.items():
             velocity[name] *= momentum
             velocity[name] -= rate * grad
