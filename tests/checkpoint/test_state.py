@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.checkpoint.state import MISSING, Capturing, Restoring, Uncapturable, Untrusted, capture, restore
@@ -83,6 +83,7 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values)
 def test_plain_values_survive(value: Any) -> None:
     """Equal, of equal types, in equal order."""
@@ -92,6 +93,7 @@ def test_plain_values_survive(value: Any) -> None:
     assert repr(again) == repr(value) or isinstance(value, set | dict | list | tuple | deque)
 
 
+@settings(deadline=None)
 @given(values, values)
 def test_an_existing_value_never_shows_through(value: Any, existing: Any) -> None:
     """Whatever was there before, the result is what was captured."""

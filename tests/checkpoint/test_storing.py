@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.checkpoint import deltas
@@ -161,6 +161,7 @@ def test_a_failed_write_can_be_repeated(store: Store) -> None:
     assert same(store, store_state(store, it, base), it)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_states_survive(data: Any) -> None:
     """Whatever the dtypes and sizes, over several checkpoints."""

@@ -61,11 +61,13 @@ def read(mark: str, node: Node, tensor: Callable[[int], TensorData]) -> Any:
 
     if mark == "$tensor":
         data = tensor(node["$tensor"])
-        return torch_tensors.to_torch(data, node) if "torch" in node else tensors.to_numpy(data, node)
+        has_torch = "torch" in node and torch_tensors.is_installed()
+        return torch_tensors.to_torch(data, node) if has_torch else tensors.to_numpy(data, node)
     if mark == "$scalar":
-        array = np.zeros((), tensors.dtype_from_text(node["dtype"]))
-        array.reshape(1).view(np.uint8)[:] = np.frombuffer(bytes.fromhex(node["$scalar"]), np.uint8)
-        return array[()]
+        dtype, held = tensors.dtype_from_text(node["dtype"]), bytes.fromhex(node["$scalar"])
+        if dtype.itemsize not in {0, len(held)}:
+            raise ValueError(f"{len(held)} bytes for {dtype}")
+        return np.frombuffer(held, dtype).copy()[0] if dtype.itemsize else np.zeros((), dtype)[()]
     if mark == "$dtype":
         return tensors.dtype_from_text(node["$dtype"])
     if mark == "$torch_dtype":

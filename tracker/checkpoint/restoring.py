@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 from tracker.checkpoint import arrays, atoms, instances, naming, stateful
 from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import MISSING, Tree, mark
-from tracker.errors import DamagedDocument, InputError
+from tracker.errors import DamagedDocument, HindsightError, InputError
 
 Value = TypeVar("Value")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-_MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, RuntimeError)
+_MALFORMED = (
+    LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, SyntaxError, MemoryError,
+    OSError,
+)  # fmt: skip
 
 
 class Untrusted(InputError):
@@ -59,7 +62,7 @@ class Restoring:
         self._name, self._count = name, 0
         try:
             return self._value(tree, existing)
-        except InputError:
+        except HindsightError:
             raise
         except _MALFORMED as exc:
             raise DamagedDocument(f"the state of {name or 'a value'} is malformed: {exc!r}") from exc

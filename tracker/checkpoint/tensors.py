@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from tracker.errors import DamagedDocument
+from tracker.errors import DamagedDocument, MissingExtra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +66,8 @@ def memory_order(strides: tuple[int, ...], shape: tuple[int, ...]) -> list[int] 
 
     A sum over an array adds in this order, so a restored array must have it, too, to give the same last bits.
     """
+    if 0 in shape:
+        return None
     axes = sorted(range(len(shape)), key=lambda axis: (-abs(strides[axis]), axis))
     in_order = [axis for axis in axes if shape[axis] > 1]
     return None if in_order == sorted(in_order) else axes
@@ -98,6 +100,10 @@ def to_numpy(data: TensorData, about: dict[str, Any]) -> NDArray[Any]:
     """A new, writable array; ``about`` is what `from_numpy` returned, read back from a store."""
     import numpy as np
 
+    if data.dtype not in _TO_NUMPY or str(about.get("torch", "")).startswith("complex"):
+        raise MissingExtra(
+            f"NumPy has no dtype {about.get('torch', data.dtype)}: pip install 'hindsight-tracker[torch]'"
+        )
     if "dtype" in about:
         dtype, shape = dtype_from_text(about["dtype"]), [int(size) for size in about["shape"]]
         array = np.frombuffer(data.data, dtype).reshape(shape) if len(data.data) else _empty(shape, dtype)

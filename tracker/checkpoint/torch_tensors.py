@@ -26,6 +26,13 @@ def loaded_torch() -> Any:
     return sys.modules.get("torch")
 
 
+def is_installed() -> bool:
+    """Whether PyTorch can be imported; without it, its tensors are read as arrays of NumPy."""
+    from importlib.util import find_spec
+
+    return loaded_torch() is not None or find_spec("torch") is not None
+
+
 def is_torch_tensor(value: Any) -> bool:
     torch = loaded_torch()
     return torch is not None and isinstance(value, torch.Tensor)
