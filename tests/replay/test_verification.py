@@ -12,7 +12,7 @@ import pytest
 from tests.read.building import It, Key, Logged, Writer, make_run
 from tracker.checkpoint.manifest import Manifest, Position
 from tracker.replay.documents import PlannedRun, Slice
-from tracker.replay.evidence import Block, Evidence, missing_state, read_report, without_idle
+from tracker.replay.evidence import Block, Evidence, missing_state, read_report
 from tracker.replay.extent import Extent
 from tracker.replay.verification import Asked, Verdict, Verifier
 from tracker.store import keys
@@ -243,24 +243,6 @@ def test_what_loaded_checkpoints_lack_is_a_doubt(tmp_path: Path) -> None:
     assert missing_state(store, [key], None, Evidence()) == []
     assert missing_state(store, [key], None, loaded) == expected
     assert missing_state(store, [], key, Evidence()) == expected
-
-
-def test_generators_that_the_run_did_not_use_mean_nothing(tmp_path: Path) -> None:
-    """They are seeded by the system, and stand still; with one checkpoint nobody can tell."""
-    store: Store = open_store(tmp_path)
-    still = {"generator.random": "a", "generator.numpy": "b"}
-    found = [checkpoint(store, number, hashes=still | {"generator.numpy": str(number)}) for number in range(2)]
-    ran = Block(iteration=0, did="ran", hash_equal=False, differing=("generator.random",))
-    used = Block(iteration=1, did="ran", hash_equal=False, differing=("generator.numpy", "generator.random"))
-
-    settled, doubts = without_idle(store, found, Evidence((ran, used)))
-    unclear, reasons = without_idle(store, found[:1], Evidence((ran,)))
-
-    assert settled.blocks[0].hash_equal is True
-    assert settled.blocks[1].differing == ("generator.numpy",)
-    assert doubts == []
-    assert unclear.blocks[0].hash_equal is None
-    assert "generator.random" in reasons[0]
 
 
 def test_one_slice_answers_for_what_is_outside() -> None:

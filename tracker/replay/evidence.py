@@ -77,41 +77,6 @@ def read_report(path: Path) -> Evidence:
     return Evidence(tuple(found))
 
 
-def without_idle(store: Store, manifests: Sequence[str], evidence: Evidence) -> tuple[Evidence, list[str]]:
-    """The evidence without random generators that the run did not use, with doubts where that cannot be known.
-
-    A program that seeds its own generator leaves those of ``random`` and NumPy as the system seeded them, so that their
-    states differ in every process and mean nothing. One that stood still between checkpoints was not used there.
-    """
-    suspects = {name for block in evidence.blocks for name in block.differing if name.startswith(GENERATOR)}
-    if not suspects:
-        return evidence, []
-    states: dict[str, set[str]] = {name: set() for name in suspects}
-    count = 0
-    for manifest in filter(None, (_manifest(store, key) for key in manifests)):
-        count += 1
-        for name in suspects:
-            states[name].add(manifest.hashes.get(name, ""))
-    still = {name for name in suspects if len(states[name]) == 1}
-    found = Evidence(tuple(_settled(block, still, known=count > 1) for block in evidence.blocks))
-    if count > 1 or not any(_is_only(block, still) for block in evidence.blocks):
-        return found, []
-    names = ", ".join(sorted(still))
-    return found, [f"{names} differs, and one checkpoint does not tell whether the run used it"]
-
-
-def _settled(block: Block, still: set[str], *, known: bool) -> Block:
-    if block.hash_equal is not False or not still.intersection(block.differing):
-        return block
-    if _is_only(block, still):
-        return msgspec.structs.replace(block, hash_equal=True if known else None, differing=())
-    return msgspec.structs.replace(block, differing=tuple(name for name in block.differing if name not in still))
-
-
-def _is_only(block: Block, still: set[str]) -> bool:
-    return bool(block.differing) and still.issuperset(block.differing)
-
-
 def missing_state(store: Store, manifests: Sequence[str], first: str | None, evidence: Evidence) -> list[str]:
     """What the checkpoints that were loaded lack of the state, for people."""
     loaded = evidence.loaded()

@@ -18,7 +18,7 @@ from tracker.record.identity import RUN_VARIABLE
 from tracker.record.replaying import ORDER_VARIABLE, Order
 from tracker.replay.documents import Outcome, Plan, PlannedRun, Slice, SliceResult
 from tracker.replay.entry import command_of, moved
-from tracker.replay.evidence import missing_state, read_report, without_idle
+from tracker.replay.evidence import missing_state, read_report
 from tracker.replay.execution import Command, Ending, execute, last_lines, write_order
 from tracker.replay.extent import Extent, chosen
 from tracker.replay.filing import Filed, file_answers
@@ -176,9 +176,9 @@ class _Replaying:
         verifier = Verifier(self.store, scratch, self.planned.run, self._asked(view))
         check = partial(self._should_stop, verifier, space, order)
         ending = execute(command, space.output, timeout_s=self.plan.timeout_s, check=check)
-        evidence, unclear = without_idle(self.store, order.manifests, read_report(space.report))
+        evidence = read_report(space.report)
         lacking = missing_state(self.store, order.manifests, order.checkpoint, evidence)
-        doubts = [*self.doubts, *lacking, *unclear]
+        doubts = [*self.doubts, *lacking]
         new = verifier.new(answers=True)
         complete = ending.how == "exited" or verifier.passed_frontier(new)
         verdict = verifier.judge(new, evidence, doubts, final=complete)
@@ -205,8 +205,7 @@ class _Replaying:
         new = verifier.new()
         if verifier.passed_frontier(new):
             return True
-        evidence, _ = without_idle(self.store, order.manifests, read_report(space.report))
-        return verifier.judge(new, evidence, [], final=False).fidelity == "diverged"
+        return verifier.judge(new, read_report(space.report), [], final=False).fidelity == "diverged"
 
     def _asked(self, view: RunView) -> Asked:
         dropped = any(attempt.end is not None and attempt.end.dropped for attempt in view.attempts)
