@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import Perceptron, SGDClassifier
 from sklearn.neural_network import MLPClassifier
@@ -102,6 +103,17 @@ def test_objects_of_every_kind(
     restore_object(obj, tree, tensors)
 
     assert msgspec.json.encode(show(fresh)) == msgspec.json.encode(show(obj)) == before
+
+
+def test_a_class_that_is_made_anew_with_arguments_is_pickled() -> None:
+    """Its ``__setstate__`` alone would not know them; a data frame holds such a part."""
+    frame, other = pd.DataFrame({"a": [1, 2], "b": ["x", None]}), pd.DataFrame()
+    tree, tensors = saved(frame)
+
+    restore_object(other, tree, tensors, trust=True)
+
+    assert pickled_paths(tree)
+    assert other.equals(frame)
 
 
 def test_attributes_that_appeared_later_go() -> None:

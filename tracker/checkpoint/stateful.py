@@ -34,7 +34,9 @@ def kind_of(value: Any) -> str | None:
 
 
 def _is_own(kind: Any) -> bool:
-    """Whether a class in Python says itself what its state is; one in C may take only what it gave out."""
+    """Whether a class in Python says itself what its state is, and does not rely on being made anew with arguments."""
+    if kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
+        return False
     owner = next((base for base in kind.__mro__ if "__setstate__" in vars(base)), object)
     return bool(owner.__flags__ & 1 << 9) and hasattr(vars(owner)["__setstate__"], "__code__")
 
