@@ -27,6 +27,7 @@ $(VENV)/demo-ready: $(BIN)/uv pyproject.toml constraints.txt
 
 $(VENV)/test-ready: $(BIN)/uv pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch  # uv would take the build for CUDA
 	@touch $@
 
 demo: $(VENV)/demo-ready

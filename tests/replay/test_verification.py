@@ -145,15 +145,15 @@ def test_several_processes_have_no_order_in_one_context(pair: Pair) -> None:
 
 
 def test_only_the_iterations_of_the_slice_count(pair: Pair) -> None:
-    """What it logs while it catches up is not looked at, and what others execute is not missed."""
+    """What it logs while it catches up from a checkpoint is not looked at, and what others execute is not missed."""
     old = [logged("x", float(i), i) for i in range(4)] + [logged("final", 1.0)]
     pair.log(old, [logged("x", 99.0, 1), logged("x", 2.0, 2)])
-    extent = Extent("epoch", 2, 2, outside=False, to_end=False)
+    extent = Extent("epoch", 2, 2, outside=False, to_end=False, begin=2)
 
     found = pair.judge(extent=extent)
 
     assert (found.fidelity, found.compared) == ("exact", 1)
-    assert "final" in pair.judge(extent=Extent("epoch", 2, 2)).reason
+    assert "final" in pair.judge(extent=Extent("epoch", 2, 2, begin=2)).reason
 
 
 def test_blocks_that_were_skipped_are_not_missed(pair: Pair) -> None:

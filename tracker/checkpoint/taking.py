@@ -133,6 +133,7 @@ class Taker:
             idle=tuple(idle),
             tensors=stored.tensors,
             stored_bytes=stored.written_bytes,
+            rests_on=stored.rests_on,
             hashes=stored.hashes,
             state_hash=stored.state_hash,
             cost_s=manifest.cost_s + written_s,

@@ -125,6 +125,7 @@ class Verifier:
             return found
         if level + 1 < len(path) and run_blocks is not None and path[level + 1] not in run_blocks:
             return ~found
+        found |= old.contexts.levels[level].index < self.asked.extent.first  # others answer for them
         if evidence.not_run:
             found |= np.isin(old.contexts.levels[level].index, list(evidence.not_run))
         return found
