@@ -126,10 +126,10 @@ def test_logging_loads_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_the_public_names_are_those_of_the_api() -> None:
-    """``tracker`` offers what ``tracker.api`` defines, and every one has a docstring of one plain first sentence."""
-    assert set(tracker.__all__) == {*api.__all__, "__version__"}
+    """``tracker`` offers what ``tracker.api`` defines and ``replay``, which can be called; each has a docstring."""
+    assert set(tracker.__all__) == {*api.__all__, "replay", "__version__"}
     assert dir(tracker) == sorted(tracker.__all__)
-    for name in api.__all__:
+    for name in (*api.__all__, "replay"):
         first = (getattr(tracker, name).__doc__ or "").strip().splitlines()[0]
         assert len(first) > 20, name
 

@@ -1,11 +1,12 @@
 """Hindsight: ask past runs new questions.
 
-``log``, ``arg``, ``loop``, ``step`` and ``checkpointing`` record; ``dataframe``, ``runs`` and ``reader`` read. Nothing
-heavy is imported before it is used.
+``log``, ``arg``, ``loop``, ``step`` and ``checkpointing`` record; ``dataframe``, ``runs``, ``reader`` and
+``load_checkpoint`` read; ``replay`` asks. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
         iteration as iteration,
     )
     from tracker.api import (
+        load_checkpoint as load_checkpoint,
+    )
+    from tracker.api import (
         log as log,
     )
     from tracker.api import (
@@ -51,6 +55,9 @@ if TYPE_CHECKING:
     from tracker.api import (
         step as step,
     )
+    from tracker.replay.call import CallableRoom
+
+    replay: CallableRoom
 
 __version__ = "0.1.0"
 
@@ -63,10 +70,12 @@ __all__ = [
     "finish",
     "init",
     "iteration",
+    "load_checkpoint",
     "log",
     "log_many",
     "loop",
     "reader",
+    "replay",
     "run",
     "runs",
     "step",
@@ -76,6 +85,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'tracker' has no attribute {name!r}")
+    if name == "replay":  # a room that can be called
+        return import_module("tracker.replay")
     from tracker import api
 
     value = globals()[name] = getattr(api, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracker.checkpoint.registry import checkpointing
@@ -15,6 +16,8 @@ from tracker.store.base import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tracker.checkpoint.loading import Checkpoint
+    from tracker.checkpoint.manifest import Position
     from tracker.read.reader import Reader
     from tracker.read.select import RunNames, Runs
     from tracker.read.where import Condition
@@ -27,6 +30,7 @@ __all__ = [
     "finish",
     "init",
     "iteration",
+    "load_checkpoint",
     "log",
     "log_many",
     "loop",
@@ -90,3 +94,32 @@ def reader(store: StoreLike = None, *, storage_options: dict[str, Any] | None = 
     from tracker.read.reader import Reader
 
     return Reader(default_store(store, storage_options))
+
+
+def load_checkpoint(
+    run: str,
+    at: int | str | Mapping[str, Any] | Position | None = None,
+    *,
+    store: StoreLike = None,
+    storage_options: dict[str, Any] | None = None,
+    trust: bool = False,
+) -> Checkpoint:
+    """The states of a run's registered objects as a mapping, without running anybody's code.
+
+    ``run``: an id, a unique beginning or end of it, or ``"latest"``. ``at``: an iteration such as ``{"epoch": 3}``
+    (its last checkpoint), a number in the order of time (``0`` the first, ``-1`` the last), or ``None`` for the last.
+    States are dicts and arrays, as ``state_dict()`` gives them; each is read, and verified, when it is asked for.
+    What only pickle could hold is loaded with ``trust=True`` alone, because a pickle can run code.
+
+    ``RunNotFound`` and ``NotFound`` say what there is instead, ``DamagedObject`` what cannot be read.
+
+    ::
+
+        saved = tracker.load_checkpoint("latest", {"epoch": 3})
+        net.load_state_dict(saved["model"])
+    """
+    from tracker.checkpoint.loading import load
+    from tracker.read.catalog import resolve_id
+
+    opened = default_store(store, storage_options)
+    return load(opened, resolve_id(opened, run), at, trust=trust)

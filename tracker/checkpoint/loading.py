@@ -160,29 +160,45 @@ def _optimizer(state: dict[str, Any]) -> dict[str, Any]:
     return {"state": {n: item for n, item in enumerate(state["state"]) if item is not None}, "param_groups": groups}
 
 
-def load(store: Store, run: str, at: str | int | Position | None = None, *, trust: bool = False) -> Checkpoint:
+At = str | int | Position | Mapping[str, Any] | None
+
+
+def load(store: Store, run: str, at: At = None, *, trust: bool = False) -> Checkpoint:
     """One checkpoint of a run (its full id), without running code of anybody.
 
-    ``at``: the key of a manifest, a position, a number in the order of time (negative from the end), or ``None`` and
-    ``"latest"`` for the last one. ``NotFound`` says what there is. ``trust`` also loads pickled parts.
+    ``at``: the key of a manifest, a position, loops with their indices (the last checkpoint there), a number in the
+    order of time (negative from the end), or ``None`` and ``"latest"`` for the last one. ``NotFound`` says what there
+    is. ``trust`` also loads pickled parts.
     """
     return Checkpoint(store, find_manifest(store, run, at), trust=trust)
 
 
-def find_manifest(store: Store, run: str, at: str | int | Position | None = None) -> Manifest:
+def find_manifest(store: Store, run: str, at: At = None) -> Manifest:
     """The manifest that ``at`` stands for, as for `load`."""
     found = list_checkpoints(store, run)
     if not found:
         raise NotFound(f"run {run} has no checkpoint in {store.url}")
-    if isinstance(at, Position):
-        for key in reversed(found):
-            if (manifest := read_manifest(store, key)).position == at:
-                return manifest
-        raise NotFound(f"run {run} has no checkpoint at {at}")
+    if isinstance(at, Position | Mapping):
+        return _manifest_at(store, run, found, at)
     if at is None or at == "latest":
         at = -1
     if isinstance(at, int) and -len(found) <= at < len(found):
         return read_manifest(store, found[at])
     if at in found:
         return read_manifest(store, str(at))
-    raise NotFound(f"run {run} has no checkpoint {at!r}: it has {len(found)}, from {found[0]} to {found[-1]}")
+    raise NotFound(f"run {run} has no checkpoint {at!r}: it has {len(found)}, numbered 0 to {len(found) - 1}")
+
+
+def _manifest_at(store: Store, run: str, found: list[str], at: Position | Mapping[str, Any]) -> Manifest:
+    """The last checkpoint at this position, or in these iterations."""
+    places: dict[str, None] = {}
+    for key in reversed(found):
+        manifest = read_manifest(store, key)
+        position = manifest.position
+        place = {**dict(position.around), position.loop: position.iteration}
+        if position == at if isinstance(at, Position) else place == {**place, **at}:
+            return manifest
+        places[", ".join(f"{name}={value}" for name, value in place.items())] = None
+    there = list(places)
+    shown = " and ".join(dict.fromkeys((there[-1], there[0])))
+    raise NotFound(f"run {run} has no checkpoint at {at}: it has {len(found)}, the first and last at {shown}")
