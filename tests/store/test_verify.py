@@ -12,10 +12,14 @@ import pyarrow.parquet
 import pytest
 
 from tests.conftest import remote
+from tracker.checkpoint.kinds import KINDS as OF_CHECKPOINTS
+from tracker.checkpoint.manifest import read_manifest
 from tracker.errors import NotFound
+from tracker.replay.documents import SliceResult
+from tracker.replay.kinds import KINDS as OF_REPLAYS
 from tracker.store import objects
 from tracker.store.base import Store
-from tracker.store.documents import Launch, encode
+from tracker.store.documents import Launch, decode, encode
 from tracker.store.ids import new_id
 from tracker.store.keys import SegmentKey, launch_document, object_key
 from tracker.store.local import LocalStore
@@ -51,6 +55,39 @@ def store(recorded: Path, tmp_path: Path) -> LocalStore:
     """A copy of it, to be damaged."""
     shutil.copytree(recorded, tmp_path / "store")
     return LocalStore(tmp_path / "store")
+
+
+ASKED = """
+import numpy as np
+import tracker
+net = {"w": np.zeros(4)}
+with tracker.checkpointing(net=net):
+    for epoch in tracker.loop("epoch", range(3)):
+        for step in tracker.loop("step", range(2)):
+            net["w"] += epoch
+        tracker.log("sum", net["w"].sum())
+"""
+PROBE = '        tracker.log("top", net["w"].max())\n'
+KINDS = (*OF_CHECKPOINTS, *OF_REPLAYS)
+
+
+@pytest.fixture(scope="session")
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the checkpoints of a run, and a replay that asked it something."""
+    project = tmp_path_factory.mktemp("asked")
+    environment = {**os.environ, "HINDSIGHT_STORE": str(project / "store"), "HINDSIGHT_CHECKPOINTS": "all"}
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    for text, command in ((ASKED, ["train.py"]), (ASKED + PROBE, ["-m", "tracker", "replay", "top", "--json"])):
+        (project / "train.py").write_text(text)
+        subprocess.run([sys.executable, *command], cwd=project, check=True, env=environment, stdout=subprocess.DEVNULL)
+    return project / "store"
+
+
+@pytest.fixture
+def asked(replayed: Path, tmp_path: Path) -> LocalStore:
+    """A copy of it, to be damaged."""
+    shutil.copytree(replayed, tmp_path / "asked")
+    return LocalStore(tmp_path / "asked")
 
 
 def only(report: Report) -> tuple[str, str, str]:
@@ -224,6 +261,54 @@ def test_where_there_is_no_store(tmp_path: Path) -> None:
     """An empty folder is no sound store."""
     with pytest.raises(NotFound):
         verify(LocalStore(tmp_path))
+
+
+def test_checkpoints_and_replays_are_sound(asked: LocalStore) -> None:
+    """Manifests, plans and results are documents like others; without their kinds they are strangers."""
+    run = asked.folders("runs/")[0]
+
+    assert verify(asked, kinds=KINDS).problems == ()
+    report = verify(asked, run, kinds=KINDS)
+    assert report.problems == ()
+    assert report.counts["object"] >= 3
+    assert {problem.kind for problem in verify(asked).problems} == {"unknown"}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_missing_part_of_a_checkpoint_is_named(asked: LocalStore, whole: bool) -> None:
+    """An object that manifests name is missed once, also when only that run is verified."""
+    run = asked.folders("runs/")[0]
+    first = next(key for key in keys_with(asked, ".json") if "/checkpoints/" in key)
+    lost = object_key(read_manifest(asked, first).tensors[0].object)
+    asked.delete([lost])
+
+    kind, key, detail = only(verify(asked, None if whole else run, kinds=KINDS))
+
+    assert (kind, key) == ("missing", lost)
+    assert "checkpoint" in detail
+
+
+@pytest.mark.parametrize("part", ["/checkpoints/", "/plan.json", "/slices/"])
+def test_a_damaged_document_of_a_replay_is_named(asked: LocalStore, part: str) -> None:
+    """A manifest, a plan or a result that cannot be read, or that stands under another's name, is found."""
+    key = next(info.key for info in asked.list() if part in info.key)
+    whole = asked.get(key)
+    asked.put(key, whole[:-3])
+    assert ("damaged", key) in [(each.kind, each.key) for each in verify(asked, kinds=KINDS).problems]
+
+    asked.put(key, whole)
+    moved = key.replace("0000", "0001") if "plan" not in part else key.replace(key.split("/")[1], new_id())
+    asked.put(moved, whole)
+    assert only(verify(asked, kinds=KINDS))[:2] == ("damaged", moved)
+
+
+def test_lost_answers_of_a_replay_are_named(asked: LocalStore) -> None:
+    """A result says which segments it filed; one that is gone is missing."""
+    result = next(info.key for info in asked.list() if "/slices/" in info.key)
+    (segment,) = decode(asked.get(result), SliceResult, key=result).segments
+    asked.delete([segment])
+
+    assert only(verify(asked, kinds=KINDS))[:2] == ("missing", segment)
 
 
 @pytest.mark.s3

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import msgspec
-
-from tracker.errors import Corrupt, DamagedJournal, DamagedSegment, NewerFormat
+from tracker.errors import BadKey, Corrupt, DamagedJournal, DamagedSegment, NewerFormat
 from tracker.store import documents, keys
 from tracker.store.base import Info, Store
+from tracker.store.kinds import KINDS, Kind, Need
 from tracker.store.objects import hash_key
 
 ProblemKind = Literal["missing", "damaged", "newer", "orphaned", "unknown"]
 Category = Literal["document", "segment", "journal", "object", "bundle", "other"]
 
-_DOCUMENTS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
-    (r"format\.json", documents.Format),
-    (r"launches/[0-9a-f]{64}\.json", documents.Launch),
-    (r"runs/[0-9a-z]{26}/run\.json", documents.RunDocument),
-    (r"runs/[0-9a-z]{26}/attempts/[0-9a-z]{26}/start\.json", documents.StartDocument),
-    (r"runs/[0-9a-z]{26}/attempts/[0-9a-z]{26}/code\.json", documents.CodeDocument),
-    (r"runs/[0-9a-z]{26}/attempts/[0-9a-z]{26}/lease\.json", documents.Lease),
-    (r"runs/[0-9a-z]{26}/attempts/[0-9a-z]{26}/end\.json", documents.EndDocument),
-    (r"code/[^/]+\.json", documents.Snapshot),
-)
 _OBJECT = re.compile(r"objects/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _BUNDLE = re.compile(r"code/[^/]+\.bundle")
 _PROBE = ".probe/"
@@ -43,20 +33,22 @@ class Problem:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one key turned out to be; a document that could be read is given along."""
+    """What one key turned out to be: without its ``owner`` a document is an orphan, without its ``needs`` useless."""
 
     info: Info
     category: Category
     problems: tuple[Problem, ...] = ()
-    document: msgspec.Struct | None = field(default=None, repr=False)
+    owner: str | None = None
+    needs: tuple[Need, ...] = ()
+    snapshot: documents.Snapshot | None = field(default=None, repr=False)
 
 
-def inspect(store: Store, info: Info) -> Finding:
+def inspect(store: Store, info: Info, kinds: Sequence[Kind] = KINDS) -> Finding:
     """Read everything under a key and compare it with what its name promises; ``KeyNotFound`` when it is gone."""
-    category, kind = categorise(info.key)
+    category, kind = categorise(info.key, kinds)
     try:
         if kind is not None:
-            return Finding(info, category, document=_read_document(store, info.key, kind))
+            return _inspect_document(store, info, kind)
         if category == "segment":
             _read_segment(store, info.key)
         elif category == "journal":
@@ -67,15 +59,15 @@ def inspect(store: Store, info: Info) -> Finding:
             _read_bundle(store, info.key)
     except NewerFormat as exc:
         return _found(info, category, "newer", str(exc))
-    except Corrupt as exc:
+    except (Corrupt, BadKey) as exc:
         return _found(info, category, "damaged", str(exc))
     return Finding(info, category) if category != "other" else _stranger(info)
 
 
-def categorise(key: str) -> tuple[Category, type[msgspec.Struct] | None]:
-    """What a key is by its name, and for a document of which type."""
-    for pattern, kind in _DOCUMENTS:
-        if re.fullmatch(pattern, key):
+def categorise(key: str, kinds: Sequence[Kind] = KINDS) -> tuple[Category, Kind | None]:
+    """What a key is by its name, and for a document of which kind."""
+    for kind in kinds:
+        if kind.fits(key):
             return "document", kind
     if keys.SegmentKey.parse(key):
         return "segment", None
@@ -100,27 +92,19 @@ def _stranger(info: Info) -> Finding:
     )
 
 
-def _read_document(store: Store, key: str, kind: type[msgspec.Struct]) -> msgspec.Struct:
-    found = documents.decode(store.get(key), kind, key=key)
+def _inspect_document(store: Store, info: Info, kind: Kind) -> Finding:
+    key = info.key
+    found = documents.decode(store.get(key), kind.form, key=key)
     if isinstance(found, documents.Format) and found.format > documents.FORMAT_NUMBER:
         raise NewerFormat(f"{key} has format {found.format}; this version reads up to {documents.FORMAT_NUMBER}")
-    told = _told_key(found, key)
-    if told != key:
+    told = kind.told_key(found)
+    if told not in (None, key):
         raise Corrupt(f"{key} holds the document of {told}; it was copied or renamed by hand")
-    return found
-
-
-def _told_key(found: msgspec.Struct, key: str) -> str:
-    """The key at which a document says that it belongs."""
-    if isinstance(found, documents.Launch):
-        return keys.launch_document(found.launch_key)
-    if isinstance(found, documents.RunDocument):
-        return keys.run_document(found.run)
-    if isinstance(found, documents.StartDocument):
-        return keys.attempt_document(found.run, found.attempt, "start")
-    if isinstance(found, documents.Snapshot):
-        return keys.code_document(found.snapshot)
-    return key
+    snapshot = found if isinstance(found, documents.Snapshot) else None
+    needs = tuple(kind.needs(found))
+    for need in needs:
+        keys.check(need.key)
+    return Finding(info, "document", owner=kind.owner(found), needs=needs, snapshot=snapshot)
 
 
 def _read_segment(store: Store, key: str) -> None:

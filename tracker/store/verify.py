@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tracker.errors import BadKey, DamagedDocument, KeyNotFound
-from tracker.store import documents, durable, keys
+from tracker.errors import BadKey, KeyNotFound
+from tracker.store import durable, keys
 from tracker.store.base import Info, Store
 from tracker.store.format import require_format
 from tracker.store.inspection import Finding, Problem, inspect
+from tracker.store.kinds import KINDS, Kind, Need
 from tracker.store.local import LocalStore
 
 _READERS = 8
@@ -43,18 +44,21 @@ def verify(
     *,
     on_key: Callable[[Info], None] | None = None,
     check_code: CheckCode | None = None,
+    kinds: Sequence[Kind] = (),
 ) -> Report:
-    """Read a whole store, or one run with the code that it refers to, and report what is wrong.
+    """Read a whole store, or one run with the code and objects that it refers to, and report what is wrong.
 
     Never writes. Safe beside writers: keys that vanish while this reads are no problem. ``on_key`` is called for each
-    key that was read, for progress; ``check_code`` names what is wrong with the bundle of a snapshot. Raises
-    ``NotFound`` when there is no store, ``StoreUnavailable`` when it goes away.
+    key that was read, for progress; ``check_code`` names what is wrong with the bundle of a snapshot; ``kinds`` are
+    the documents of rooms above the store. Raises ``NotFound`` when there is no store, ``StoreUnavailable`` when it
+    goes away.
     """
     require_format(store)
     infos = list(store.list(keys.run_folder(run) if run else ""))
-    findings = list(_inspect_all(store, infos, on_key))
+    reading = _Reading(store, (*KINDS, *kinds), on_key)
+    findings = list(reading.inspect_all(infos))
     if run:
-        findings += _inspect_all(store, _code_of(store, findings), on_key)
+        findings += reading.needs_of(findings)
     present = _Present(store, {finding.info.key for finding in findings})
     problems = [problem for finding in findings for problem in finding.problems]
     problems += _relations(findings, present)
@@ -87,49 +91,48 @@ class _Present:
         return True
 
 
-def _inspect_all(store: Store, infos: Iterable[Info], on_key: Callable[[Info], None] | None) -> Iterator[Finding]:
-    def read(info: Info) -> Finding | None:
+@dataclass(frozen=True)
+class _Reading:
+    """Reads keys, several at a time."""
+
+    store: Store
+    kinds: Sequence[Kind]
+    on_key: Callable[[Info], None] | None
+
+    def inspect_all(self, infos: Iterable[Info]) -> Iterator[Finding]:
+        with ThreadPoolExecutor(_READERS) as pool:
+            for found in pool.map(self._inspect, infos):
+                if found is not None:
+                    if self.on_key is not None:
+                        self.on_key(found.info)
+                    yield found
+
+    def needs_of(self, findings: list[Finding]) -> list[Finding]:
+        """Whatever these refer to, and what that refers to."""
+        seen = {finding.info.key for finding in findings}
+        found, last = list[Finding](), findings
+        while wanted := dict.fromkeys(need.key for each in last for need in each.needs if need.key not in seen):
+            seen.update(wanted)
+            last = list(self.inspect_all(info for key in wanted if (info := _info(self.store, key))))
+            found += last
+        return found
+
+    def _inspect(self, info: Info) -> Finding | None:
         try:
-            return inspect(store, info)
+            return inspect(self.store, info, self.kinds)
         except KeyNotFound:
             return None  # sealed, compacted or collected since it was listed
-
-    with ThreadPoolExecutor(_READERS) as pool:
-        for found in pool.map(read, infos):
-            if found is not None:
-                if on_key is not None:
-                    on_key(found.info)
-                yield found
 
 
 def _check_bundles(store: Store, findings: list[Finding], check_code: CheckCode) -> Iterator[Problem]:
     """Problems of bundles that are there; those that are missing were told with their references."""
     for finding in findings:
-        found = finding.document
-        if isinstance(found, documents.Snapshot) and found.kind == "git" and not finding.problems:
+        found = finding.snapshot
+        if found is not None and found.kind == "git":
             key = keys.code_bundle(found.snapshot)
             info = _info(store, key)
             for problem in check_code(store, found.snapshot) if info is not None else []:
                 yield Problem("damaged", key, problem, info.size_bytes if info else 0)
-
-
-def _code_of(store: Store, findings: list[Finding]) -> list[Info]:
-    """Snapshots that a run refers to, with their bundles and files."""
-    wanted: list[str] = []
-    for finding in findings:
-        if isinstance(finding.document, documents.CodeDocument) and finding.document.snapshot:
-            snapshot = finding.document.snapshot
-            wanted += [keys.code_document(snapshot), keys.code_bundle(snapshot), *_objects_of(store, snapshot)]
-    return [info for key in dict.fromkeys(wanted) if (info := _info(store, key))]
-
-
-def _objects_of(store: Store, snapshot: str) -> list[str]:
-    key = keys.code_document(snapshot)
-    try:
-        found = documents.decode(store.get(key), documents.Snapshot, key=key)
-    except (KeyNotFound, DamagedDocument):
-        return []  # reported when the document itself is inspected
-    return [keys.object_key(file.digest) for file in found.files]
 
 
 def _info(store: Store, key: str) -> Info | None:
@@ -140,29 +143,26 @@ def _info(store: Store, key: str) -> Info | None:
 
 
 def _relations(findings: list[Finding], present: _Present) -> Iterator[Problem]:
-    for finding in findings:
-        yield from _references(finding, present)
+    yield from _references(findings, present)
     yield from _incomplete_runs(findings, present)
     yield from _segment_problems(findings)
 
 
-def _references(finding: Finding, present: _Present) -> Iterator[Problem]:
-    """What a document names and the store does not have."""
-    found, key = finding.document, finding.info.key
-    if isinstance(found, documents.Launch) and keys.run_document(found.run) not in present:
-        yield Problem("orphaned", key, f"its run {found.run} is not in the store", finding.info.size_bytes)
-    elif isinstance(found, documents.CodeDocument) and found.snapshot:
-        if keys.code_document(found.snapshot) not in present:
-            yield Problem("missing", keys.code_document(found.snapshot), f"{key} refers to it: the code of that run")
-    elif isinstance(found, documents.Snapshot) and found.kind == "git":
-        if keys.code_bundle(found.snapshot) not in present:
-            yield Problem("missing", keys.code_bundle(found.snapshot), f"{key} refers to it: its commits")
-    elif isinstance(found, documents.Snapshot):
-        for file in found.files:
-            if keys.object_key(file.digest) not in present:
-                yield Problem(
-                    "missing", keys.object_key(file.digest), f"{key} refers to it: {file.path}", file.size_bytes
-                )
+def _references(findings: list[Finding], present: _Present) -> Iterator[Problem]:
+    """What documents name and the store does not have; each missing key once, however many refer to it."""
+    missing: dict[str, list[tuple[str, Need]]] = defaultdict(list)
+    for finding in findings:
+        key = finding.info.key
+        if finding.owner is not None and finding.owner not in present:
+            detail = f"it belongs to {finding.owner}, which is not in the store"
+            yield Problem("orphaned", key, detail, finding.info.size_bytes)
+            continue
+        for need in finding.needs:
+            if need.key in missing or need.key not in present:
+                missing[need.key].append((key, need))
+    for lost, ((key, need), *others) in missing.items():
+        further = f", and so do {len(others)} more" if others else ""
+        yield Problem("missing", lost, f"{key} refers to it: {need.purpose}{further}", need.size_bytes)
 
 
 def _incomplete_runs(findings: list[Finding], present: _Present) -> Iterator[Problem]:

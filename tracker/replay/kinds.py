@@ -1,0 +1,36 @@
+"""What verification should know about the documents of replays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tracker.replay.documents import Plan, SliceResult
+from tracker.store import keys
+from tracker.store.kinds import ID, Kind, Need
+
+
+def _needs_of_plan(found: Plan) -> Iterator[Need]:
+    for digest in dict.fromkeys(run.sources for run in found.runs if run.sources is not None):
+        yield Need(keys.object_key(digest), "a version of the code with the probes in it")
+
+
+def _needs_of_result(found: SliceResult) -> Iterator[Need]:
+    yield Need(keys.replay_plan(found.replay), "what was asked")
+    yield from (Need(key, "answers of that replay") for key in found.segments)
+
+
+KINDS = (
+    Kind(
+        rf"replays/{ID}/plan\.json",
+        Plan,
+        told_key=lambda found: keys.replay_plan(found.replay),
+        needs=_needs_of_plan,
+    ),
+    Kind(
+        rf"replays/{ID}/slices/\d{{6,}}\.json",
+        SliceResult,
+        told_key=lambda found: keys.replay_result(found.replay, found.number),
+        owner=lambda found: keys.run_document(found.run),
+        needs=_needs_of_result,
+    ),
+)
