@@ -11,13 +11,14 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from tracker.errors import NameNotFound
 from tracker.read.frame import dataframe
 from tracker.replay.asking import Replay, replay
 from tracker.store.base import Store
 from tracker.store.open import open_store
 
 # Stands in for the tracker: loops are plain loops, and what is logged goes to a file with the loops around it.
-TRUTH = '''
+TRUTH = """
 import json, sys, types
 from contextlib import contextmanager
 stack, rows = [], []
@@ -45,7 +46,7 @@ try:
     exec(compile(source, "train.py", "exec"), {"__name__": "__main__"})
 finally:
     print(json.dumps(rows))
-'''
+"""
 
 
 @dataclass
@@ -84,6 +85,16 @@ class Project:
         frame = frame[frame[name].notna()]
         return sorted((*(int(row[loop]) for loop in loops), row[name]) for _, row in frame.iterrows())
 
+    def answers(self, name: str, *loops: str) -> list[tuple[Any, ...]]:
+        """As `values`, in any order that is the same for the same rows; -1 for a loop that a row does not have."""
+        try:
+            frame = dataframe(self.store, name)
+        except NameNotFound:
+            return []
+        frame = frame[frame[name].notna() | frame[name].map(lambda value: isinstance(value, float))]
+        rows = frame.to_dict("records")
+        return sorted(((*(_index(row.get(loop)) for loop in loops), row[name]) for row in rows), key=repr)
+
     def fidelities(self, name: str) -> set[str]:
         """The fidelity of every answer."""
         frame = dataframe(self.store, name, "fidelity")
@@ -121,6 +132,15 @@ def truth(source: str, name: str, *loops: str, **arguments: Any) -> list[tuple[A
     return sorted(found)
 
 
+def logged(project: Project, name: str, **arguments: Any) -> list[tuple[dict[str, int], Any]]:
+    """What the project's program logs under a name as it stands now, computed without the tracker: loops and value."""
+    command = [sys.executable, "-c", TRUTH, "train.py", json.dumps(arguments)]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, timeout=120)
+    assert done.stdout, done.stderr
+    rows = json.loads(done.stdout.splitlines()[-1])
+    return [(dict(places), value) for found, value, places in rows if found == name]
+
+
 def program(body: str, **inserted: str) -> str:
     """A program with statements put in at ``# <name>`` comments, at the same indentation."""
     lines = []
@@ -131,3 +151,8 @@ def program(body: str, **inserted: str) -> str:
             lines += [indent + each for each in dedent(inserted[mark]).strip().splitlines()]
         lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def _index(value: Any) -> int:
+    """A loop's column: missing values of several kinds."""
+    return -1 if value is None or value != value else int(value)
