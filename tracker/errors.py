@@ -6,9 +6,12 @@
     ├── InputError (ValueError)            fix what you passed
     │   ├── BadName (TypeError)            a name that is not a non-empty text, or that is reserved
     │   ├── UnstorableValue (TypeError)    a value that no column can hold
+    │   │   └── Uncapturable               a part of a state that no checkpoint can hold
     │   ├── NameCollision                  a label or key that is already a loop, a step key or a run column
     │   ├── BadSetting                     a setting with an impossible value
-    │   └── BadKey                         a key that would leave the store
+    │   ├── BadKey                         a key that would leave the store
+    │   ├── Untrusted                      a state that could run code, and nobody said that it may
+    │   └── Unfitting                      a state for an object of another form
     ├── NotFound (LookupError)             it is not there
     │   ├── KeyNotFound (FileNotFoundError)
     │   ├── RunNotFound
@@ -55,6 +58,17 @@ class UnstorableValue(InputError, TypeError):
     """A logged value has no exact stored form; nothing else was lost."""
 
 
+class Uncapturable(UnstorableValue):
+    """A part of a value has no stored form; nothing of the value was captured.
+
+    ``path`` says where it stands in the value, ``type_name`` what it is.
+    """
+
+    def __init__(self, path: str, type_name: str, reason: str = "has no form without pickle") -> None:
+        self.path, self.type_name, self.reason = path, type_name, reason
+        super().__init__(f"{path or 'the value'} ({type_name}) cannot be captured: it {reason}")
+
+
 class NameCollision(InputError):
     """A label or key has the name of something that is already in the context."""
 
@@ -65,6 +79,14 @@ class BadSetting(InputError):
 
 class BadKey(InputError):
     """A key of a store is malformed or would point outside the store."""
+
+
+class Untrusted(InputError):
+    """A state holds what could run code (a pickle, a class or function by name), and trust was not given."""
+
+
+class Unfitting(InputError):
+    """A state has to go into an object that exists, and that has another form now."""
 
 
 class NotFound(HindsightError, LookupError):

@@ -64,7 +64,13 @@ def test_every_execution_of_a_nested_loop_is_a_block() -> None:
                 list(tracker.loop("part", range(2)))
             list(tracker.loop("check", range(2)))
 
-    assert notes.left == [(0, 0, "step", 4), (0, 1, "check", 2), (1, 0, "step", 4), (1, 1, "check", 2), (2, -1, None, 0)]
+    assert notes.left == [
+        (0, 0, "step", 4),
+        (0, 1, "check", 2),
+        (1, 0, "step", 4),
+        (1, 1, "check", 2),
+        (2, -1, None, 0),
+    ]
 
 
 def test_a_break_ends_a_block_and_an_error_does_not() -> None:

@@ -16,9 +16,10 @@ from sklearn.preprocessing import StandardScaler
 
 from tracker.checkpoint.capturing import Capturing
 from tracker.checkpoint.objects import capture_object, give_object, restore_object, take_object
-from tracker.checkpoint.restoring import Restoring, Unfitting, Untrusted
+from tracker.checkpoint.restoring import Restoring
 from tracker.checkpoint.tensors import TensorData
-from tracker.checkpoint.tree import Uncapturable, pickled_paths
+from tracker.checkpoint.tree import pickled_paths
+from tracker.errors import Uncapturable, Unfitting, Untrusted
 
 
 def saved(obj: Any) -> tuple[Any, list[TensorData]]:

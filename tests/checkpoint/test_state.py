@@ -22,10 +22,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracker.checkpoint.state import MISSING, Capturing, Restoring, Uncapturable, Untrusted, capture, restore
+from tracker.checkpoint.state import MISSING, Capturing, Restoring, capture, restore
 from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import pickled_paths
-from tracker.errors import DamagedDocument
+from tracker.errors import DamagedDocument, Uncapturable, Untrusted
 
 Point = namedtuple("Point", "x y")
 

@@ -35,7 +35,9 @@ def test_any_order_in_memory_survives(axes: list[int], shape: list[int]) -> None
     again = to_numpy(*from_numpy(array))
 
     assert again.tolist() == array.tolist()
-    assert memory_order(again.strides, again.shape) == memory_order(array.strides, array.shape)
+    orders = [memory_order(each.strides, each.shape) or [*range(4)] for each in (again, array)]
+    runs = [[axis for axis in order if array.shape[axis] > 1] for order in orders]  # the place of others means nothing
+    assert runs[0] == runs[1]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from tracker.checkpoint.objects import capture_object, restore_object
-from tracker.checkpoint.restoring import Unfitting
 from tracker.checkpoint.state import MISSING, capture, restore
 from tracker.checkpoint.tensors import TensorData
+from tracker.errors import Unfitting
 
 pytestmark = pytest.mark.torch
 torch: Any = pytest.importorskip("torch")

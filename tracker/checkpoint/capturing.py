@@ -14,7 +14,8 @@ from typing import Any
 
 from tracker.checkpoint import arrays, atoms, instances, naming, stateful
 from tracker.checkpoint.tensors import TensorData, from_bytes
-from tracker.checkpoint.tree import MAX_DEPTH, Tree, Uncapturable
+from tracker.checkpoint.tree import MAX_DEPTH, Tree
+from tracker.errors import Uncapturable
 
 _NODE_BYTES = 16
 _LONG = 64  # from this length on, lists of numbers and bytes are tensors: smaller, and unchanged parts compress

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracker.checkpoint.capturing import Capturing
-from tracker.checkpoint.restoring import Restoring, Unfitting
+from tracker.checkpoint.restoring import Restoring
 from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import Tree
+from tracker.errors import Unfitting
 
 
 def capture_object(obj: Any, tensors: list[TensorData], *, max_bytes: int | None = None) -> Tree:

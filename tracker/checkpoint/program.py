@@ -14,7 +14,7 @@ from tracker.checkpoint.manifest import FrameState, Manifest
 from tracker.checkpoint.objects import give_object, take_object
 from tracker.checkpoint.restoring import Restoring
 from tracker.checkpoint.tensors import TensorData
-from tracker.checkpoint.tree import MISSING, Tree, Uncapturable
+from tracker.checkpoint.tree import MISSING, Tree
 from tracker.checkpoint.variables import (
     GLOBALS,
     Variables,
@@ -23,7 +23,7 @@ from tracker.checkpoint.variables import (
     write_globals,
     write_variables,
 )
-from tracker.errors import DamagedDocument
+from tracker.errors import DamagedDocument, Uncapturable
 
 _MAX_CHANGED_BYTES = 256 << 20  # one variable that the loop changes
 _MAX_PRESUMED_BYTES = 1 << 20  # one that it only reads

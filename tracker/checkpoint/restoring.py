@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from tracker.checkpoint import arrays, atoms, instances, naming, stateful
 from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import MISSING, Tree, mark
-from tracker.errors import DamagedDocument, HindsightError, InputError
+from tracker.errors import DamagedDocument, HindsightError, Unfitting, Untrusted
 
 Value = TypeVar("Value")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -21,14 +21,6 @@ _MALFORMED = (
     LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, SyntaxError, MemoryError,
     OSError,
 )  # fmt: skip
-
-
-class Untrusted(InputError):
-    """A state holds what could run code (a pickle, a class or function by name), and trust was not given."""
-
-
-class Unfitting(InputError):
-    """A state has to go into an object that exists, and that has another form now."""
 
 
 class Restoring:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tracker.checkpoint.blocks import Spot
-from tracker.checkpoint.manifest import Position
+from tracker.checkpoint.manifest import Position, read_manifest
 from tracker.checkpoint.replaying import Restorer
 from tracker.checkpoint.taking import Taker
 from tracker.record.replaying import Order
@@ -16,6 +16,8 @@ class Resumer:
 
     def __init__(self, taker: Taker, order: Order) -> None:
         self.taker = taker
+        if order.checkpoint is not None:
+            taker.build_on([read_manifest(taker.run.store, order.checkpoint)])
         self.restorer = Restorer(taker.run.store, order, taker.objects, stop=lambda: None)
 
     def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:

@@ -6,17 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracker.checkpoint.capturing import Capturing
-from tracker.checkpoint.restoring import Restoring, Untrusted
+from tracker.checkpoint.restoring import Restoring
 from tracker.checkpoint.tensors import TensorData
-from tracker.checkpoint.tree import MISSING, Tree, Uncapturable, pickled_paths
+from tracker.checkpoint.tree import MISSING, Tree, pickled_paths
 
 __all__ = [
     "MISSING",
     "Capturing",
     "Restoring",
     "Tree",
-    "Uncapturable",
-    "Untrusted",
     "capture",
     "pickled_paths",
     "restore",

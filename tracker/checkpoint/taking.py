@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracker.checkpoint.blocks import Spot
@@ -43,6 +43,10 @@ class Taker:
         self._waiting: queue.SimpleQueue[tuple[Capture, Manifest] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._told: set[str] = set()
+
+    def build_on(self, manifests: Sequence[Manifest]) -> None:
+        """Go on from checkpoints that earlier attempts stored: what they hold is not written again."""
+        self._stored = StoredState.of(manifests)
 
     def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:
         """Nothing is known of the future: every iteration is entered."""

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, Final
 
-from tracker.errors import UnstorableValue
-
 Tree = Any
 """None, bool, a 64-bit int, a finite float, a text without surrogates, a list of trees or a dict of them."""
 
@@ -24,17 +22,6 @@ class _Missing(Enum):
 
 
 MISSING: Final = _Missing.MISSING
-
-
-class Uncapturable(UnstorableValue):
-    """A part of a value has no stored form; nothing of the value was captured.
-
-    ``path`` says where it stands in the value, ``type_name`` what it is.
-    """
-
-    def __init__(self, path: str, type_name: str, reason: str = "has no form without pickle") -> None:
-        self.path, self.type_name, self.reason = path, type_name, reason
-        super().__init__(f"{path or 'the value'} ({type_name}) cannot be captured: it {reason}")
 
 
 def mark(tree: Tree) -> str | None:

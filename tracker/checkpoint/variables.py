@@ -14,8 +14,10 @@ from tracker.checkpoint.names import break_lines, global_names, names_at_exit
 
 # What has no state of its own, or state that no result depends on.
 _STATELESS = (ModuleType, FunctionType, BuiltinFunctionType, MethodType, type, io.IOBase)
-_STATELESS_MODULES: tuple[str, ...] = ("tracker", "logging", "tqdm", "rich", "threading", "asyncio", "tensorboardX", "wandb", "_thread")
-_STATELESS_MODULES += ("torch.utils.tensorboard", "torch.utils.data", "concurrent", "argparse", "typing", "contextlib")
+_STATELESS_MODULES = (
+    "tracker", "logging", "tqdm", "rich", "threading", "_thread", "asyncio", "concurrent", "contextlib", "argparse",
+    "typing", "tensorboardX", "wandb", "torch.utils.tensorboard", "torch.utils.data",
+)  # fmt: skip
 GLOBALS = "<globals>"  # in the place of a function
 _CONTAINERS = (list, dict, set, bytearray)
 
