@@ -17,10 +17,6 @@ from tracker.errors import DamagedDocument, HindsightError, Unfitting, Untrusted
 
 Value = TypeVar("Value")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-_MALFORMED = (
-    LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, SyntaxError, MemoryError,
-    OSError,
-)  # fmt: skip
 
 
 class Restoring:
@@ -56,7 +52,7 @@ class Restoring:
             return self._value(tree, existing)
         except HindsightError:
             raise
-        except _MALFORMED as exc:
+        except Exception as exc:  # noqa: BLE001  whatever a malformed tree provokes
             raise DamagedDocument(f"the state of {name or 'a value'} is malformed: {exc!r}") from exc
 
     def claim(self, existing: Any) -> None:
