@@ -52,7 +52,7 @@ class Restoring:
             return self._value(tree, existing)
         except HindsightError:
             raise
-        except Exception as exc:  # noqa: BLE001  whatever a malformed tree provokes
+        except Exception as exc:  # whatever a malformed tree provokes
             raise DamagedDocument(f"the state of {name or 'a value'} is malformed: {exc!r}") from exc
 
     def claim(self, existing: Any) -> None:
