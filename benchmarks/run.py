@@ -33,7 +33,7 @@ def main() -> int:
     adopt_orphans()
     options.venv.mkdir(parents=True, exist_ok=True)
     results.machine = describe(options.venv)
-    environments = _install(wanted, options, results)
+    environments = _install(wanted, cases, options, results)
     with tempfile.TemporaryDirectory(dir=options.venv, prefix="work-") as work:
         for case in cases:
             _run_case(case, environments, Path(work), results, rounds=options.rounds)
@@ -72,7 +72,9 @@ def _is_wanted(name: str, options: argparse.Namespace) -> bool:
     return baseline or name == OURS or not options.ours
 
 
-def _install(names: list[str], options: argparse.Namespace, results: Results) -> dict[str, Environment]:
+def _install(
+    names: list[str], cases: list[Case], options: argparse.Namespace, results: Results
+) -> dict[str, Environment]:
     """The environments of those subjects that can be installed; the others become a remark."""
     makers = Environments(options.venv, python=base_python(), ours=options.python)
     found = {}
@@ -81,6 +83,8 @@ def _install(names: list[str], options: argparse.Namespace, results: Results) ->
         _say(f"environment of {name}")
         try:
             found[name] = makers.of(subject)
+            for case in cases if subject.requirements or subject.ours else ():
+                makers.add(found[name].python, case.needs if name in case.subjects else ())
             results.versions[name] = found[name].version
         except InstallFailed as exc:
             results.problems["install", name] = str(exc)

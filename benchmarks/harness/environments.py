@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.model import Subject
 from harness.processes import PROJECT
 
-_INSTALL_TIMEOUT_S = 300
+_INSTALL_TIMEOUT_S = 600
 _VERSIONS = """\
 import json, sys
 from importlib.metadata import PackageNotFoundError, version
@@ -63,6 +63,15 @@ class Environments:
         elif not _version(python, subject.distribution):
             self._install(python, list(subject.requirements))
         return Environment(python, _version(python, subject.distribution))
+
+    def add(self, python: Path, needs: tuple[str, ...]) -> None:
+        """Install what trainings import, with ``pip``: it finds builds of the index that ``uv`` passes over."""
+        missing = [need for need in needs if not _version(python, need.partition("==")[0])]
+        if not missing:
+            return
+        if subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True).returncode:
+            self._call([str(python), "-m", "ensurepip"])
+        self._call([str(python), "-m", "pip", "install", "-q", *missing])
 
     def _install_ours(self, python: Path, distribution: str) -> None:
         """The checkout as it is, from a copy: building in place would leave files there, and take up stale ones."""

@@ -84,6 +84,7 @@ class Case:
     baseline: str = ""  # what the column "baseline" stands for in this case
     keep_folder: bool = False  # later rounds of a subject find what the first one built
     timeout_s: float = 180.0
+    needs: tuple[str, ...] = ()  # what its trainings import, beside the library
 
 
 def load_subject(name: str) -> Subject:
