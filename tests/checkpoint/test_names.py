@@ -76,6 +76,29 @@ def test_what_only_the_block_uses_and_assigns_first_is_dead(tmp_path: Path) -> N
     assert names.changed == {"epoch", "loss", "best", "count"}
 
 
+def test_what_only_another_loop_uses_is_dead_too(tmp_path: Path) -> None:
+    """A replay may skip that loop, and then its names do not even exist; what is under way stays alive."""
+    names, _ = analyse(
+        tmp_path,
+        """
+        def main():
+            for epoch in loop("outer", range(1)):
+                for turn in range(2):
+                    start = turn
+                    for x in loop("inner", [1]):
+                        pass
+                    at_exit()
+                    print(start, end="")
+                for batch in range(3):
+                    twice = 2 * batch
+        main()
+        """,
+    )
+
+    assert names is not None
+    assert names.changed == {"epoch", "turn", "start"}
+
+
 def test_globals_that_functions_change_count(tmp_path: Path) -> None:
     """``global`` counters and containers of the module, wherever they are changed."""
     names, globals_ = analyse(

@@ -145,6 +145,7 @@ float(np.shares_memory(w, view))
 
 LOOPS = ("epoch", "step", "part")
 CONDITIONS = ("count % 2 == 0", "total > 1.0", "len(items) > 3", "a < b", "best is None")
+ITEMS = ("range(3)", "range(4)", "range(0)", "range(epoch)", "items[:3]", "islice(stream, 2)")
 REGISTERED = ("w=w", "w=w, model=model", "w=w, v=v", "items=items, w=w", "model=model")
 
 
@@ -275,10 +276,7 @@ def programs(draw: st.DrawFn) -> Random:
     after = [Line(draw(st.sampled_from(CHANGES))), Line('tracker.log("end", total)')]
     main = (fixed(STATE.format(seed=seed)), *map(Line, before), registered, *after)
     head = fixed(HEAD.format(seed=seed) + "\nfrom itertools import islice\n")
-    lines: tuple[Line, ...]
-    if draw(st.booleans()):
-        lines = (head, Line("def main():", main, is_place=False), fixed("main()"))
-    else:
-        lines = (head, *main)
+    function = (head, Line("def main():", main, is_place=False), fixed("main()"))
+    lines = function if draw(st.booleans()) else (head, *main)
     probe = " + ".join(draw(st.lists(st.sampled_from(TERMS), min_size=1, max_size=4, unique=True)))
     return Random(lines, draw(st.integers(0, count_places(lines) - 1)), probe)

@@ -26,10 +26,10 @@ def log(name, value, **labels):
     rows.append([name, value, [list(place) for place in stack]])
     return value
 def loop(name, items):
-    stack.append([name, None])
+    stack.append([name, None, None])
     try:
         for index, item in enumerate(items):
-            stack[-1][1] = index
+            stack[-1][1:] = index, item if isinstance(item, (int, float)) else index
             yield item
     finally:
         stack.pop()
@@ -93,7 +93,7 @@ class Project:
             return []
         frame = frame[frame[name].notna() | frame[name].map(lambda value: isinstance(value, float))]
         rows = frame.to_dict("records")
-        return sorted(((*(_index(row.get(loop)) for loop in loops), row[name]) for row in rows), key=repr)
+        return sorted(((*(_item(row.get(loop)) for loop in loops), row[name]) for row in rows), key=repr)
 
     def fidelities(self, name: str) -> set[str]:
         """The fidelity of every answer."""
@@ -127,18 +127,20 @@ def truth(source: str, name: str, *loops: str, **arguments: Any) -> list[tuple[A
     found = []
     for logged, value, places in rows:
         if logged == name:
-            where = dict(places)
+            where = {loop: index for loop, index, _ in places}
             found.append((*(where[loop] for loop in loops), value))
     return sorted(found)
 
 
-def logged(project: Project, name: str, **arguments: Any) -> list[tuple[dict[str, int], Any]]:
-    """What the project's program logs under a name as it stands now, computed without the tracker: loops and value."""
+def logged(project: Project, name: str, **arguments: Any) -> list[tuple[dict[str, Any], Any]]:
+    """What the project's program logs under a name as it stands now, computed without the tracker: items of the loops,
+    and the value.
+    """
     command = [sys.executable, "-c", TRUTH, "train.py", json.dumps(arguments)]
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, timeout=120)
     assert done.stdout, done.stderr
     rows = json.loads(done.stdout.splitlines()[-1])
-    return [(dict(places), value) for found, value, places in rows if found == name]
+    return [({loop: item for loop, _, item in places}, value) for found, value, places in rows if found == name]
 
 
 def program(body: str, **inserted: str) -> str:
@@ -153,6 +155,6 @@ def program(body: str, **inserted: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _index(value: Any) -> int:
-    """A loop's column: missing values of several kinds."""
-    return -1 if value is None or value != value else int(value)
+def _item(value: Any) -> float:
+    """An item of a loop; missing values are of several kinds."""
+    return -1.0 if value is None or value != value else float(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -43,10 +44,10 @@ def names_at_exit(frame: FrameType, loop_line: int | None, block_line: int | Non
     """The names of a frame that matter when a block ends; ``None`` where its source cannot be read.
 
     ``loop_line``: line of the checkpointed loop, if it runs in this frame; else everything that the function assigns
-    counts. ``block_line``: line of the block's loop, if that runs in this frame: what only it uses, and always assigns
-    first, is left out.
+    counts. ``block_line``: line of the block's loop, if that runs in this frame. What only the block, or another loop
+    that does not run now, uses and always assigns first is left out.
     """
-    return _analyse(frame.f_code, loop_line, block_line)
+    return _analyse(frame.f_code, loop_line, block_line, frame.f_lineno)
 
 
 @lru_cache(maxsize=64)
@@ -57,7 +58,7 @@ def global_names(filename: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=256)
-def _analyse(code: CodeType, loop_line: int | None, block_line: int | None) -> Names | None:
+def _analyse(code: CodeType, loop_line: int | None, block_line: int | None, line: int) -> Names | None:
     tree = _tree(code.co_filename)
     scope = None if tree is None else _scope_of(tree, code)
     if tree is None or scope is None:
@@ -66,7 +67,8 @@ def _analyse(code: CodeType, loop_line: int | None, block_line: int | None) -> N
     block = _loop_at(scope, block_line)
     use = _use([loop] if loop is not None else scope.body)
     local = _bound(scope)
-    dead = set() if block is None else _dead(block, _noted(_statements(scope, without=block)).all)
+    everywhere = _occurrences(scope)
+    dead = {name for other in _over(scope, block, line) for name in _dead(other, everywhere)}
     changed = (use.stored | use.changed) & local
     if isinstance(scope, ast.Module):
         changed |= _changed_globals(tree)
@@ -104,6 +106,13 @@ def _loop_at(scope: ast.AST, line: int | None) -> ast.For | ast.AsyncFor | None:
     return max(heads, key=lambda node: node.lineno, default=None)
 
 
+def _over(scope: ast.AST, block: ast.AST | None, line: int) -> Iterator[ast.For | ast.AsyncFor]:
+    """The loops of a scope of which no iteration is under way when the block ends at a line: the block, and others."""
+    for node in _inside(scope):
+        if isinstance(node, _LOOPS) and (node is block or not node.lineno <= line <= (node.end_lineno or line)):
+            yield node
+
+
 def _inside(scope: ast.AST) -> Iterator[ast.AST]:
     """All nodes of a scope, not those of scopes inside it."""
     waiting = list(ast.iter_child_nodes(scope))
@@ -114,14 +123,19 @@ def _inside(scope: ast.AST) -> Iterator[ast.AST]:
             waiting.extend(ast.iter_child_nodes(node))
 
 
-def _statements(scope: ast.AST, *, without: ast.AST | None) -> Iterator[ast.AST]:
-    """The nodes of a scope, functions inside it included, without one statement and what it contains."""
-    waiting = list(ast.iter_child_nodes(scope))
-    while waiting:
-        node = waiting.pop()
-        if node is not without:
-            yield node
-            waiting.extend(ast.iter_child_nodes(node))
+def _occurrences(top: ast.AST) -> Counter[str]:
+    """How often names stand in a piece of code, functions inside it included."""
+    found: Counter[str] = Counter()
+    for node in ast.walk(top):
+        if isinstance(node, ast.Name):
+            found[node.id] += 1
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            found[node.name] += 1
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            found.update(node.names)
+    return found
 
 
 def _bound(scope: ast.AST) -> set[str]:
@@ -174,8 +188,8 @@ def _base(node: ast.Attribute | ast.Subscript) -> str | None:
     return inner.id if isinstance(inner, ast.Name) else None
 
 
-def _dead(block: ast.For | ast.AsyncFor, used_outside: set[str]) -> set[str]:
-    """Names that only the block uses, and assigns before it reads them, in each of its iterations."""
+def _dead(block: ast.For | ast.AsyncFor, everywhere: Counter[str]) -> set[str]:
+    """Names that only the loop uses, and assigns before it reads them, in each of its iterations."""
     found: set[str] = set()
     seen: set[str] = set()
     target = {node.id for node in ast.walk(block.target) if isinstance(node, ast.Name)}
@@ -188,7 +202,8 @@ def _dead(block: ast.For | ast.AsyncFor, used_outside: set[str]) -> set[str]:
             assigned = plain - _use([statement.value]).all
         found |= assigned - seen
         seen |= _use([statement]).all
-    return found - used_outside
+    inside = _occurrences(block)
+    return {name for name in found if everywhere[name] == inside[name]}
 
 
 def _plain_targets(target: ast.expr) -> Iterator[ast.Name]:

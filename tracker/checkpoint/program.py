@@ -54,8 +54,11 @@ class Capture:
         return found
 
 
-def capture_state(objects: Mapping[str, Any], spot: Spot) -> Capture:
-    """Copy the state at the exit of the block at ``spot``; what cannot be captured is named in ``missing``."""
+def capture_state(objects: Mapping[str, Any], spot: Spot, *, like: Manifest | None = None) -> Capture:
+    """Copy the state at the exit of the block at ``spot``; what cannot be captured is named in ``missing``.
+
+    ``like``: a checkpoint of the same exit; of the variables, only those that it holds.
+    """
     found = Capture()
     capturing = Capturing(found.tensors, allow_pickle=True, registered=objects)
     for name, value in objects.items():
@@ -66,6 +69,9 @@ def capture_state(objects: Mapping[str, Any], spot: Spot) -> Capture:
     found.generators = capture_generators(found.tensors)
     states = []
     for number, variables in enumerate(_variables_at(objects, spot)):
+        if like is not None:
+            known = like.frames[number].values if number < len(like.frames) else {}
+            variables.values = {name: value for name, value in variables.values.items() if name in known}
         states.append(_capture_variables(number, variables, capturing))
         found.missing |= {f"variable {name!r}": reason for name, reason in states[-1].missing.items()}
         found.can_begin = found.can_begin and not variables.iterators

@@ -72,7 +72,7 @@ class Restorer:
         if manifest is None or not manifest.hashes:
             self._report(position, "ran")
             return
-        capture = capture_state(self.objects, spot)
+        capture = capture_state(self.objects, spot, like=manifest)  # probes may use more variables than the run did
         hashes = hash_parts(capture.parts(), capture.tensors)
         idle = {f"generator.{kind}" for kind in manifest.idle}  # not seeded, maybe, and not used
         differing = sorted(
