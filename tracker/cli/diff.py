@@ -90,7 +90,7 @@ def _print(found: RunDifference, views: Sequence[RunView]) -> None:
         tell(f"the code cannot be compared: {found.code.problem}")
     elif found.code.text:
         title("code")
-        _print_code(found.code.text)
+        print_code(found.code.text)
     if not found:
         say("the same code, arguments, command line, packages, environment and host")
 
@@ -111,7 +111,8 @@ def _print_changes(changes: Sequence[Change]) -> None:
         say(f"  … {counted(len(changes) - _MOST, 'further difference')}: --json has all", "dim")
 
 
-def _print_code(text: str) -> None:
+def print_code(text: str) -> None:
+    """A unified diff, in colours."""
     from tracker.cli.console import say
     from tracker.cli.texts import safe_line
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tracker.cli import completion, options
 from tracker.cli.failures import NOT_SO, OK, tell
+from tracker.errors import InputError
 
 if TYPE_CHECKING:
-    from tracker.replay.asking import Replay
     from tracker.store.base import Store
 
 Names = Annotated[
     list[str],
     typer.Argument(
-        metavar="NAME...",
+        metavar="NAME",
         help="Names that a log statement of today's code has, or lines of it: train.py@42.",
         show_default=False,
     ),
@@ -25,19 +26,27 @@ Names = Annotated[
 Runs = Annotated[
     list[str] | None,
     typer.Option(
-        "--run", metavar="RUN", help="Only this run; may be repeated.", autocompletion=completion.run_ids,
+        "--run", metavar="RUN", help="Only this run. May be repeated.", autocompletion=completion.run_ids,
         show_default=False,
     ),
 ]  # fmt: skip
 Iterations = Annotated[
     list[str] | None,
     typer.Option(
-        "--iter", metavar="LOOP=…", help="Only these iterations, counted from 0: epoch=0,5,10-19.", show_default=False
+        "--iter",
+        metavar="LOOP=…",
+        help="Only these iterations, counted from 0: epoch=0,5,10-19. May be repeated.",
+        show_default=False,
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--override", metavar="NAME=VALUE", help="Run with another value of an argument.", show_default=False),
+    typer.Option(
+        "--override",
+        metavar="NAME=VALUE",
+        help="With this value of an argument. May be repeated.",
+        show_default=False,
+    ),
 ]
 Workers = Annotated[
     int | None,
@@ -46,6 +55,12 @@ Workers = Annotated[
     ),
 ]
 Engine = Annotated[str, typer.Option("--executor", metavar="ENGINE", help="Where slices are executed.")]
+Environment = Annotated[
+    str,
+    typer.Option(
+        "--env", metavar="current|recorded", help="Packages of today, or those of each run, installed again with uv."
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option("--timeout", metavar="SECONDS", min=0.0, help="For one slice. Default: none.", show_default=False),
@@ -65,6 +80,7 @@ def replay(
     workers: Workers = None,
     executor: Engine = "local",
     timeout: Timeout = None,
+    environment: Environment = "current",
     dry_run: Dry = False,
     yes: Yes = False,
     store: options.Store = None,
@@ -72,37 +88,48 @@ def replay(
 ) -> int:
     """Ask past runs a new question: values that they did not log.
 
-    Put a log statement into today's code, and name what it logs. Hindsight puts it into the code of every past run,
-    executes what must be executed, from the runs' checkpoints, in worktrees of its own, compares what the runs had
-    logged with what is logged again, and files the new values beside the old ones: `hindsight dataframe lr loss NAME
-    fidelity` shows both. Your repository is not touched.
+    Add a log statement to today's code and name what it logs. Hindsight puts it into the code of each past run and
+    executes what it must of that, from the run's checkpoints and in folders of its own. The new values are filed
+    beside the old ones: `hindsight dataframe loss NAME fidelity` shows both. Your files and repository stay as they
+    are.
 
-    Asking again does only what is not done yet, also after this was stopped or killed.
+    Fidelity is exact where all that the run had logged came out the same, bit for bit; close within a tolerance;
+    diverged where something differs; unverified where there was nothing to compare.
 
-    JSON: {replay, question, runs: [{run, state, reason, fidelity, values, compared, duration_s, forward_s, diff}],
-    slices: [...]}; state is exact, close, unverified, diverged, failed, skipped or waiting. Exit code 1 when a run
-    failed or diverged, or when nothing could be asked.
+    Asking again does only what has no answer yet, also after this was stopped or killed.
+
+    JSON: {replay, question, runs: [{run, state, reason, doubts, fidelity, values, compared, duration_s, forward_s,
+    diff}], slices: [...]}; state is exact, close, unverified, diverged, failed, skipped or waiting. Exit code 1 when
+    a run failed or diverged, or when no run could be asked.
     """
-    from tracker.cli import replay_report
+    from tracker.cli import replay_progress, replay_report
     from tracker.cli.stores import open_for_reading
     from tracker.code.project import project_root
     from tracker.replay.asking import plan_replay
+    from tracker.replay.executors import executor_named
     from tracker.replay.questions import ask
 
+    if environment not in ("current", "recorded"):
+        raise InputError(f"--env is {environment!r}: expected current or recorded")
+    executor_named(executor)  # a slip is told before anything is planned
     opened = open_for_reading(store)
     question = ask(
         names, where=where, runs=_full_ids(opened, runs or []), iterations=iterations or [], overrides=overrides or []
     )
-    planned = plan_replay(opened, question, root=project_root(), workers=workers, timeout_s=timeout)
+    planned = plan_replay(
+        opened, question, root=project_root(), workers=workers, timeout_s=timeout, environment=environment
+    )
     if not as_json:
         replay_report.print_plan(planned)
     if dry_run:
-        replay_report.print_diffs(planned) if not as_json else replay_report.write(planned)
-        return OK if planned.plan.slices else NOT_SO
-    if planned.waiting and not _agreed(planned, yes=yes or as_json):
+        replay_report.write(planned) if as_json else replay_report.print_diffs(planned)
+        return OK if replay_report.can_answer(planned) else NOT_SO
+    if planned.waiting and not _agreed(yes=yes or as_json):
         return NOT_SO
-    replay_report.execute(opened, planned, executor=executor, quiet=as_json)
-    replay_report.write(planned) if as_json else replay_report.print_results(planned)
+    began = time.monotonic()
+    replay_progress.execute(opened, planned, executor=executor, quiet=as_json)
+    seconds = time.monotonic() - began
+    replay_report.write(planned) if as_json else replay_report.print_results(planned, seconds=seconds)
     return OK if replay_report.is_answered(planned) else NOT_SO
 
 
@@ -112,10 +139,13 @@ def _full_ids(store: Store, texts: list[str]) -> list[str]:
     return [resolve_id(store, text) for text in texts]
 
 
-def _agreed(planned: Replay, *, yes: bool) -> bool:
+def _agreed(*, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
         tell("nothing was executed: add --yes to start without being asked")
         return False
-    return typer.confirm(f"Execute {len(planned.waiting)} slices?", default=True)
+    if typer.confirm("Start?", default=True):
+        return True
+    tell("nothing was executed")
+    return False

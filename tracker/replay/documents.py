@@ -37,6 +37,7 @@ class PlannedRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     run_blocks: tuple[str, ...] | None = None  # nested loops that must be executed; None: all of them
     doubts: tuple[str, ...] = ()  # problems of the propagation that leave the probes in
     skipped: str | None = None  # why nothing of this run is executed
+    needless: bool = False  # it is skipped because the store has its answer
     forward_s: float = 0.0  # how long the run itself took
 
 
@@ -63,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     runs: tuple[PlannedRun, ...] = ()
     slices: tuple[Slice, ...] = ()
     timeout_s: float | None = None  # of one slice
+    environment: Literal["current", "recorded"] = "current"  # whose interpreter and packages execute it
 
     def slices_of(self, run: str) -> list[Slice]:
         """The slices of one run, in order."""

@@ -131,9 +131,11 @@ class _Planner:
             names=probed.names,
             doubts=tuple(str(problem) for problem in probed.propagation.problems),
         )
-        reason = probed.failure or _outside_snapshot(attempt, code, probed.files) or self._known(view, probed)
+        reason = probed.failure or _outside_snapshot(attempt, code, probed.files)
         if reason is not None:
             return replace(planned, skipped=reason), None
+        if self._is_known(view, probed):
+            return replace(planned, skipped="it has it already", needless=True), None
         return self._divide(view, attempt, planned, probed)
 
     def _probe(self, code: CodeDocument) -> _Probed:
@@ -161,10 +163,10 @@ class _Planner:
         digest = put_object(self.store, msgspec.json.encode(dict(sorted(done.sources.items()))))
         return _Probed(done, changes, {**old, **done.sources}, frozenset(old), digest, tuple(names))
 
-    def _known(self, view: RunView, probed: _Probed) -> str | None:
-        """Why nothing needs to be executed, where the old code has the statements and the run their values."""
-        if probed.propagation.placed or self.question.overrides:
-            return None
+    def _is_known(self, view: RunView, probed: _Probed) -> bool:
+        """Whether nothing needs to be executed: the old code has the statements, and the run their values."""
+        if probed.propagation.diff or self.question.overrides:
+            return False
         parts = steadily(lambda: list_parts(self.store, view.run))
         logged = {
             metric.name
@@ -172,7 +174,7 @@ class _Planner:
             for metric in part.layout.metrics
             if part.layout.replay is None and not metric.is_argument
         }
-        return "it has it already" if probed.names and logged.issuperset(probed.names) else None
+        return bool(probed.names) and logged.issuperset(probed.names)
 
     def _divide(
         self, view: RunView, attempt: AttemptView, planned: PlannedRun, probed: _Probed
@@ -191,7 +193,8 @@ class _Planner:
         if left is not None:
             return planned, left
         shown = ", ".join(ids.short(replay) for replay in answered.replays)
-        return replace(planned, skipped=f"answered by replay {shown}" if shown else "it never got there"), None
+        reason = f"answered by replay {shown}" if shown else "it never got there"
+        return replace(planned, skipped=reason, needless=True), None
 
     def _reach_of(self, snapshot: str, probed: _Probed, history: History) -> Reach:
         """Where the probes run; what stood there already may run anywhere."""
