@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tracker.cli import completion, options
 from tracker.cli.failures import NOT_SO, OK, tell
-from tracker.errors import InputError
 
 if TYPE_CHECKING:
     from tracker.store.base import Store
@@ -56,10 +55,8 @@ Workers = Annotated[
 ]
 Engine = Annotated[str, typer.Option("--executor", metavar="ENGINE", help="Where slices are executed.")]
 Environment = Annotated[
-    str,
-    typer.Option(
-        "--env", metavar="current|recorded", help="Packages of today, or those of each run, installed again with uv."
-    ),
+    Literal["current", "recorded"],
+    typer.Option("--env", help="Packages of today, or those of each run, installed again with uv."),
 ]
 Timeout = Annotated[
     float | None,
@@ -109,8 +106,6 @@ def replay(
     from tracker.replay.executors import executor_named
     from tracker.replay.questions import ask
 
-    if environment not in ("current", "recorded"):
-        raise InputError(f"--env is {environment!r}: expected current or recorded")
     executor_named(executor)  # a slip is told before anything is planned
     opened = open_for_reading(store)
     question = ask(

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from tracker.code.project import project_root
 from tracker.errors import NotFound
@@ -72,6 +74,7 @@ def replay(
     executor: str = "local",
     workers: int | None = None,
     timeout_s: float | None = None,
+    environment: Literal["current", "recorded"] = "current",
     dry_run: bool = False,
     root: str | os.PathLike[str] | None = None,
     store: Store | str | os.PathLike[str] | None = None,
@@ -84,7 +87,8 @@ def replay(
     working directory): each is put into the code of every past run that ``where`` and ``runs`` select, and what must be
     executed is executed, from the runs' checkpoints, in worktrees of its own and ``workers`` at a time (default: the
     processors). ``iterations`` keeps to some iterations of a loop, ``overrides`` changes arguments, ``dry_run`` only
-    plans. ``on_result`` is called with the result of each slice as it comes.
+    plans. ``environment="recorded"`` executes each run with the Python and the packages that were recorded, which uv
+    installs where they are not kept yet. ``on_result`` is called with the result of each slice as it comes.
 
     Blocks until all of it is done. Asking again does only what has no answer yet, also after a kill. ``NameNotFound``
     for a name that no log statement has; what goes wrong with one run stands in its results and stops no other.
@@ -103,7 +107,7 @@ def replay(
         overrides=dict(overrides or {}),
     )
     folder = project_root() if root is None else Path(root)
-    planned = plan_replay(opened, question, root=folder, workers=workers, timeout_s=timeout_s)
+    planned = plan_replay(opened, question, root=folder, workers=workers, timeout_s=timeout_s, environment=environment)
     return planned if dry_run else execute(opened, planned, executor=executor, on_result=on_result)
 
 
@@ -114,6 +118,7 @@ def plan_replay(
     root: Path,
     workers: int | None = None,
     timeout_s: float | None = None,
+    environment: Literal["current", "recorded"] = "current",
 ) -> Replay:
     """Plan a replay of the question, with the probes that stand in the work tree at ``root``; writes nothing.
 
@@ -127,6 +132,7 @@ def plan_replay(
         workers=workers or os.cpu_count() or 1,
         timeout_s=timeout_s,
     )
+    plan = msgspec.structs.replace(plan, environment=environment)
     return _unfinished(store, plan) or Replay(plan)
 
 
@@ -184,4 +190,8 @@ def _unfinished(store: Store, plan: Plan) -> Replay | None:
 
 
 def _asks(plan: Plan) -> tuple[Any, ...]:
-    return plan.question, sorted((run.run, run.sources or "") for run in plan.runs if run.skipped is None)
+    return (
+        plan.question,
+        plan.environment,
+        sorted((run.run, run.sources or "") for run in plan.runs if run.skipped is None),
+    )

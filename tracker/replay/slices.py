@@ -12,12 +12,13 @@ from typing import Any
 from tracker.checkpoint.manifest import list_checkpoints
 from tracker.code.project import project_root
 from tracker.config import load_settings
-from tracker.errors import CodeError, Corrupt, DamagedDocument, InputError, KeyNotFound, NotFound
+from tracker.errors import CodeError, Corrupt, DamagedDocument, InputError, KeyNotFound, MissingExtra, NotFound
 from tracker.read.catalog import AttemptView, RunView, scan
 from tracker.record.identity import RUN_VARIABLE
 from tracker.record.replaying import ORDER_VARIABLE, Order
 from tracker.replay.documents import Outcome, Plan, PlannedRun, Slice, SliceResult
 from tracker.replay.entry import command_of, moved
+from tracker.replay.environments import recorded_python
 from tracker.replay.evidence import missing_state, read_report
 from tracker.replay.execution import Command, Ending, execute, last_lines, write_order
 from tracker.replay.extent import Extent, chosen
@@ -60,7 +61,7 @@ def run_slice(
     try:
         options = load_settings(project_root()).storage_options if storage_options is None else dict(storage_options)
         result = _Replaying(store, plan, planned, own, options, python).run()
-    except (CodeError, NotFound, Corrupt, InputError) as exc:
+    except (CodeError, NotFound, Corrupt, InputError, MissingExtra) as exc:
         result = _result(plan, own, "failed", reason=str(exc))
     result = _timed(result, time.monotonic() - began)
     store.put(keys.replay_result(plan.replay, number), encode(result))
@@ -169,7 +170,10 @@ class _Replaying:
         }
         if start.root is not None and any(MASK in text for text in start.entry.argv):
             self.doubts.append("its command line holds secrets, which were not recorded")
-        return command_of(start, project=space.project, elsewhere=space.elsewhere, own=own, python=self.python)
+        python = self.python
+        if python is None and self.plan.environment == "recorded":
+            python = str(recorded_python(start.packages))
+        return command_of(start, project=space.project, elsewhere=space.elsewhere, own=own, python=python)
 
     def _execute(self, view: RunView, command: Command, space: Workspace, order: Order) -> SliceResult:
         scratch = open_store(space.scratch)
