@@ -108,7 +108,11 @@ def replay(
     )
     folder = project_root() if root is None else Path(root)
     planned = plan_replay(opened, question, root=folder, workers=workers, timeout_s=timeout_s, environment=environment)
-    return planned if dry_run else execute(opened, planned, executor=executor, on_result=on_result)
+    return (
+        planned
+        if dry_run
+        else execute(opened, planned, executor=executor, on_result=on_result, storage_options=storage_options)
+    )
 
 
 def plan_replay(
@@ -137,7 +141,12 @@ def plan_replay(
 
 
 def execute(
-    store: Store, replay: Replay, *, executor: str = "local", on_result: Callable[[SliceResult], None] | None = None
+    store: Store,
+    replay: Replay,
+    *,
+    executor: str = "local",
+    on_result: Callable[[SliceResult], None] | None = None,
+    storage_options: dict[str, Any] | None = None,
 ) -> Replay:
     """Do what is left of a replay; slices that have an answer are not done again. The store holds every answer as it
     comes, so killing this loses nothing but slices that were under way.
@@ -152,7 +161,7 @@ def execute(
         if on_result is not None:
             on_result(result)
 
-    run(store, replay.plan, replay.waiting, on_result=note)
+    run(store, replay.plan, replay.waiting, on_result=note, storage_options=storage_options)
     return replay
 
 

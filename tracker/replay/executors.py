@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 from tracker.errors import BadSetting
 from tracker.replay.documents import Plan, SliceResult
@@ -16,12 +16,21 @@ OnResult = Callable[[SliceResult], None]
 
 
 class Executor(Protocol):
-    """``execute(store, plan, numbers, on_result=…)``: every slice of these numbers, then return.
+    """Executes every slice of these numbers, and then returns.
 
-    ``on_result`` is called with each result as it comes, from one thread at a time.
+    ``on_result`` is called with each result as it comes, from one thread at a time; ``storage_options`` are those of
+    the store where they are not the settings'.
     """
 
-    def __call__(self, store: Store, plan: Plan, numbers: Iterable[int], *, on_result: OnResult) -> None: ...
+    def __call__(
+        self,
+        store: Store,
+        plan: Plan,
+        numbers: Iterable[int],
+        *,
+        on_result: OnResult,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None: ...
 
 
 # Where the function lies that is an engine's `Executor`.
@@ -38,13 +47,20 @@ def executor_named(name: str) -> Executor:
     return found
 
 
-def execute_locally(store: Store, plan: Plan, numbers: Iterable[int], *, on_result: OnResult) -> None:
+def execute_locally(
+    store: Store,
+    plan: Plan,
+    numbers: Iterable[int],
+    *,
+    on_result: OnResult,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
     """Execute slices in processes of this machine, ``plan.workers`` at a time.
 
     Interrupting it ends the processes that run; their slices are done again next time.
     """
     with concurrent.futures.ThreadPoolExecutor(max(1, plan.workers), thread_name_prefix="hindsight-slice") as pool:
-        waiting = [pool.submit(run_slice, store, plan, number) for number in numbers]
+        waiting = [pool.submit(run_slice, store, plan, number, storage_options=storage_options) for number in numbers]
         try:
             for done in concurrent.futures.as_completed(waiting):
                 on_result(done.result())
