@@ -36,7 +36,9 @@ def checkout(
     opened = open_for_reading(store)
     view = find_run(opened, run)
     if view.code is None:
-        why = "it is still on its way" if view.status == "running" else f"the run was {view.status} before it was stored"
+        why = (
+            "it is still on its way" if view.status == "running" else f"the run was {view.status} before it was stored"
+        )
         raise NotFound(f"run {view.short} has no code snapshot: {why}, or capturing code was switched off")
     done = check_out(opened, view.code, directory)
     if as_json:

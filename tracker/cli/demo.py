@@ -30,9 +30,9 @@ VERSIONS = {
 QUESTION = "worst_digit"
 _MARK = ".hindsight-demo"
 _PLACE = '            tracker.log("accuracy", accuracy)\n'
-_PROBE = '''            recalls = [float((guess[test_y == digit] == digit).mean()) for digit in range(10)]
+_PROBE = """            recalls = [float((guess[test_y == digit] == digit).mean()) for digit in range(10)]
             tracker.log("worst_digit", min(recalls))
-'''
+"""
 _WHO = ("user.name=Demo", "user.email=demo@localhost", "commit.gpgsign=false", "core.hooksPath=/dev/null")
 
 
@@ -80,7 +80,7 @@ def demo(
     if as_json:
         _write_json(store, project, picture, len(frame), replayed, seconds)
     else:
-        _show(frame, project, picture, replayed, seconds)
+        _show(frame, store, project, picture, replayed, seconds)
     return OK if all(run["fidelity"] == "exact" for run in replayed.answer["runs"]) else NOT_SO
 
 
@@ -154,8 +154,8 @@ def _ask(project: Path, *, quiet: bool) -> _Replayed:
     script = project / "train.py"
     script.write_text(script.read_text().replace(_PLACE, _PLACE + _PROBE))
     if not quiet:
-        print("\nNobody logged how good the networks are on the digit that they are worst at. Today we add, to the newest")
-        print("version alone:\n")
+        print("\nNobody logged how good these networks are on the digit that they are worst at.")
+        print("So we add two lines to today's train.py, and ask all three runs:\n")
         print("".join(f"  + {line.strip()}\n" for line in _PROBE.splitlines()))
         print(f"$ hindsight replay {QUESTION} --yes", flush=True)
     began = time.monotonic()
@@ -173,9 +173,7 @@ def _read(store: Store) -> Any:
     return tracker.dataframe("loss", "accuracy", QUESTION, "fidelity", store=store)
 
 
-def _write_json(
-    store: Store, project: Path, picture: Path, rows: int, replayed: _Replayed, seconds: float
-) -> None:
+def _write_json(store: Store, project: Path, picture: Path, rows: int, replayed: _Replayed, seconds: float) -> None:
     from tracker.cli.forms import run_form, write_json
     from tracker.cli.runs import select
 
@@ -190,21 +188,27 @@ def _training_s(replayed: _Replayed) -> float:
     return float(sum(run["forward_s"] for run in replayed.answer["runs"]))
 
 
-def _show(frame: Any, project: Path, picture: Path, replayed: _Replayed, seconds: float) -> None:
+def _show(frame: Any, store: Store, project: Path, picture: Path, replayed: _Replayed, seconds: float) -> None:
     from tracker.cli.console import say, title
+    from tracker.cli.replay_report import print_results
+    from tracker.replay.asking import read_replay
 
-    for run in replayed.answer["runs"]:
-        say(f"{run['run'][-8:]}  {run['fidelity'] or run['state']}: {run['values']} values in {run['duration_s']:.1f} s")
-    took, training = replayed.seconds, _training_s(replayed)
-    say(f"All of it took {took:.1f} s; training the three again would have taken {training:.1f} s.")
+    print_results(read_replay(store, replayed.answer["replay"]), seconds=replayed.seconds)
     title(f'\n>>> tracker.dataframe("accuracy", "{QUESTION}", "fidelity")')
     epochs = frame[frame["accuracy"].notna()]
     epochs = epochs.assign(run=epochs["run"].str[-8:])[["run", "epoch", "accuracy", QUESTION, "fidelity"]]
     last = epochs.groupby("run", sort=False).tail(2)
     say(last.to_string(index=False, float_format="{:.3f}".format))
-    say(f"the last two of the {len(epochs) // 3} epochs of each run; accuracy is old, {QUESTION} is new", "dim")
-    title(f"\nloss, accuracy and the worst digit: {picture}")
-    say(_NEXT.format(path=_path_line(), project=os.path.relpath(project), seconds=seconds).rstrip())
+    count = len(epochs) // len(VERSIONS)
+    say(f"the last two of the {count} epochs of each run: accuracy was logged then, {QUESTION} is new", "dim")
+    say(f"\nold and new as a picture: {_near(picture)}")
+    say(_NEXT.format(path=_path_line(), project=_near(project), seconds=seconds).rstrip())
+
+
+def _near(path: Path) -> str:
+    """The path as one would type it from here."""
+    near = os.path.relpath(path)
+    return str(path) if near.startswith("..") else near
 
 
 def _path_line() -> str:
@@ -218,13 +222,13 @@ def _path_line() -> str:
 
 
 _NEXT = """
-The runs were recorded into one folder, {project}/.hindsight, without a server: the loss of every step, arguments,
-the exact code, packages, output, and checkpoints. All of this took {seconds:.0f} s. Next, try:
+All of it took {seconds:.0f} s. It is in one folder, {project}/.hindsight: every step, argument and line of output,
+the exact code, packages, checkpoints and answers. Next, try:
 
 {path}  cd {project}
-  hindsight runs                                         what there is
-  hindsight replay worst_digit --dry-run                 what was put into each version
-  hindsight checkpoints latest                           where the replay could begin
+  hindsight runs                                which runs there are
+  hindsight replay worst_digit --dry-run        what was put into each version
+  hindsight checkpoints latest                  where a replay can begin
   hindsight dataframe accuracy worst_digit fidelity --where "momentum > 0"
   hindsight sql 'select run, min(loss) from "epoch.step" group by run'
 """

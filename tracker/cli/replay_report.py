@@ -114,7 +114,8 @@ def print_results(replay: Replay, *, seconds: float) -> None:
             for line in output:
                 say(f"  {line}", "dim")
     took = sum(run.forward_s for run in runs)
-    say(f"{duration_text(seconds)} in all; the {'runs' if len(runs) > 1 else 'run'} took {duration_text(took)}")
+    them = "it" if len(runs) == 1 else "them"
+    say(f"replayed in {duration_text(seconds)}; running {them} in full took {duration_text(took)}")
     names = list(dict.fromkeys(name for run in runs for name in run.names if replay.fidelity(run.run)))
     if names:
         say(f"the answers: hindsight dataframe {' '.join(names)} fidelity")
