@@ -11,6 +11,7 @@ import pytest
 
 import tracker
 from tracker.checkpoint.blocks import Blocks, Spot
+from tracker.checkpoint.counting import Counts
 from tracker.checkpoint.manifest import Position
 from tracker.record.context import set_watcher
 
@@ -19,7 +20,7 @@ class Notes:
     """A keeper that notes what it is told, and skips what it is asked to."""
 
     def __init__(self, first: int = 0, skipped: dict[tuple[int, int], int] | None = None) -> None:
-        self.first, self.skipped = first, skipped or {}
+        self.first, self.skipped, self.counts = first, skipped or {}, Counts()
         self.started: list[int] = []
         self.left: list[tuple[Any, ...]] = []
         self.frames: list[list[FrameType] | None] = []

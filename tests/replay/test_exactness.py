@@ -214,3 +214,34 @@ def test_an_unseeded_program_is_never_exact(project: Project) -> None:
 
     assert {result.fidelity for result in done.results.values()} == {"diverged"}
     assert "exact" not in project.fidelities("probe")
+
+
+def test_a_loop_that_is_checkpointed_several_times_is_told_apart(project: Project) -> None:
+    """Objects that are registered anew for each fold, and twice in the same place, have checkpoints of their own."""
+    body = """
+    import numpy as np
+    import tracker
+
+    rng = np.random.default_rng(2)
+    for fold in tracker.loop("fold", range(2)):
+        for again in (1, 2):
+            w = np.zeros(2)
+            with tracker.checkpointing(w=w):
+                for epoch in tracker.loop("epoch", range(3)):
+                    for step in tracker.loop("step", range(4)):
+                        w += rng.normal(size=2) * again
+                    tracker.log("w", float(w.sum()))
+                    # outer
+    """
+    probe = 'tracker.log("probe", float(w.max()))'
+    project.commit(program(body))
+    project.record()
+    project.commit(program(body, outer=probe))
+
+    done = project.replay("probe")
+
+    assert done.plan.runs[0].run_blocks == ()
+    wanted = truth(program(body, outer=probe), "probe", "fold", "epoch")
+    assert len(wanted) == 12
+    assert project.values("probe", "fold", "epoch") == wanted
+    assert project.fidelities("probe") == {"exact"}

@@ -7,12 +7,12 @@ in which no loop is nested. State is taken and restored at the exit of a block, 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
 
+from tracker.checkpoint.counting import Counts
 from tracker.checkpoint.manifest import Position
 from tracker.checkpoint.variables import frames_between, is_left_by_break
 from tracker.record.context import current_scope, describe
@@ -36,7 +36,12 @@ class Spot:
 
 
 class Keeper(Protocol):
-    """Who takes checkpoints, or restores them. Nothing here may raise."""
+    """Who takes checkpoints, or restores them."""
+
+    @property
+    def counts(self) -> Counts:
+        """What is counted over the run."""
+        ...
 
     def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:
         """A checkpointed loop is about to run; returns how many of its iterations need not be entered at all."""
@@ -73,7 +78,6 @@ class Blocks:
         self.keeper: Keeper | None = None
         self._make_keeper = make_keeper
         self.depth = 0  # 0: outside, 1: in the checkpointed loop, 2: in a block
-        self._executions: Counter[tuple[Any, ...]] = Counter()
         self._loop: _Loop | None = None
 
     def watch(self, name: str, iterable: Iterable[Any], caller: FrameType) -> tuple[Iterable[Any], int]:
@@ -89,8 +93,8 @@ class Blocks:
         self, keeper: Keeper, name: str, iterable: Iterable[Any], caller: FrameType
     ) -> tuple[Iterable[Any], int]:
         around = tuple(describe(current_scope()).items())
-        execution = self._executions[around, name]
-        self._executions[around, name] += 1
+        execution = keeper.counts.executions[around, name]
+        keeper.counts.executions[around, name] += 1
         first = keeper.begin(around, execution, name)
         loop = _Loop(keeper, name, around, execution, first, caller, caller.f_lineno)
         return self._iterate(loop, iterable), first

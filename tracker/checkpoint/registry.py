@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tracker.checkpoint.blocks import Blocks, Keeper
+from tracker.checkpoint.counting import counts_of
 from tracker.checkpoint.manifest import list_checkpoints
 from tracker.checkpoint.policy import Policy
 from tracker.errors import BadName, NameCollision
@@ -96,7 +97,7 @@ def _make_keeper(objects: dict[str, Any], *, resume: bool) -> Keeper | None:
         return None
     found = order()
     if found is not None:
-        return _restorer(found, objects) if found.run == run.id else None
+        return _restorer(found, objects, run) if found.run == run.id else None
     settings = run.settings
     if settings.checkpoints == "none" and not resume:
         return None
@@ -116,11 +117,11 @@ def _last_checkpoint(run: Run) -> str | None:
     return max(list_checkpoints(run.store, run.id), default=None)
 
 
-def _restorer(found: Order, objects: dict[str, Any]) -> Keeper:
+def _restorer(found: Order, objects: dict[str, Any], run: Run) -> Keeper:
     from tracker.checkpoint.replaying import Restorer
 
     store = open_store(found.store, storage_options=found.storage_options, create=False)
-    return Restorer(store, found, objects, stop=_end_process)
+    return Restorer(store, found, objects, counts=counts_of(run), stop=_end_process)
 
 
 def _end_process() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tracker.checkpoint.blocks import Spot
+from tracker.checkpoint.counting import Counts
 from tracker.checkpoint.hashing import hash_parts
 from tracker.checkpoint.loading import load_tensors
 from tracker.checkpoint.manifest import Manifest, Position, read_manifest
@@ -28,8 +29,10 @@ class Restorer:
     A checkpoint that cannot be restored is an error of the replay, and raises: going on would give wrong answers.
     """
 
-    def __init__(self, store: Store, order: Order, objects: Mapping[str, Any], *, stop: Callable[[], None]) -> None:
-        self.store, self.order, self.objects, self.stop = store, order, objects, stop
+    def __init__(
+        self, store: Store, order: Order, objects: Mapping[str, Any], *, counts: Counts, stop: Callable[[], None]
+    ) -> None:
+        self.store, self.order, self.objects, self.counts, self.stop = store, order, objects, counts, stop
         found = [read_manifest(store, key) for key in order.manifests]
         self._exits = {place_of(manifest.position): manifest for manifest in found}
         self._start: Manifest | None = None

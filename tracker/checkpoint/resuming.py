@@ -15,10 +15,10 @@ class Resumer:
     """Restores one checkpoint, and takes new ones after it."""
 
     def __init__(self, taker: Taker, order: Order) -> None:
-        self.taker = taker
+        self.taker, self.counts = taker, taker.counts
         if order.checkpoint is not None:
             taker.build_on([read_manifest(taker.run.store, order.checkpoint)])
-        self.restorer = Restorer(taker.run.store, order, taker.objects, stop=lambda: None)
+        self.restorer = Restorer(taker.run.store, order, taker.objects, counts=taker.counts, stop=lambda: None)
 
     def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:
         """Iterations before the checkpoint are not entered."""

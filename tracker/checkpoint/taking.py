@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracker.checkpoint.blocks import Spot
+from tracker.checkpoint.counting import counts_of
 from tracker.checkpoint.generators import capture_generators
 from tracker.checkpoint.hashing import hash_parts
 from tracker.checkpoint.manifest import Manifest, Position
@@ -35,7 +36,7 @@ class Taker:
 
     def __init__(self, run: Run, objects: Mapping[str, Any], policy: Policy) -> None:
         self.run, self.objects, self.policy = run, objects, policy
-        self.number = 0
+        self.counts = counts_of(run)
         self._stored: StoredState | None = None
         self._generators: dict[str, str] = {}  # their hashes when the loop began
         self._idle = threading.Event()
@@ -92,7 +93,7 @@ class Taker:
         manifest = Manifest(
             run=self.run.id,
             attempt=self.run.attempt,
-            number=self.number,
+            number=next(self.counts.numbers),
             position=position,
             created=time.time(),
             elapsed_s=time.time() - self.run.started,
@@ -107,7 +108,6 @@ class Taker:
             pickled=tuple(path for name, tree in capture.parts().items() for path in pickled_paths(tree, name)),
             can_begin=capture.can_begin,
         )
-        self.number += 1
         self._idle.clear()
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_all, name="hindsight-checkpoints", daemon=True)
