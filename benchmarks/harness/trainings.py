@@ -111,5 +111,6 @@ def run(command: list[str], *, folder: Path, environment: Mapping[str, str], ans
     )
     if done.returncode and not done.stdout.startswith("{"):
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise ScriptFailed(lines[-1] if lines else f"{command[0]} ended with exit code {done.returncode}")
+        telling = [line for line in lines if "error" in line.lower()] or lines
+        raise ScriptFailed(telling[-1][:160] if lines else f"{command[0]} ended with exit code {done.returncode}")
     return done.stdout

@@ -49,5 +49,5 @@ SUBJECT = Subject(
     data=(".flor/*.db",),
     kept=kept,
     frame=frame,
-    calls={"log_latency": 20_000, "throughput": 40_000, "frame": 20_000},
+    calls={"log_latency": 20_000, "throughput": 40_000, "frame": 20_000, "propagation": 1},
 )
