@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import weakref
 from typing import Any
 
 from tracker.checkpoint.variables import frames_between, read_variables, write_variables
@@ -43,6 +44,32 @@ def test_globals_of_a_module_are_written() -> None:
     exec("best = 1\nwrite(sys._getframe(), {'best': 7})\nseen = best", space)
 
     assert space["seen"] == 7
+
+
+def test_reading_keeps_nothing_alive() -> None:
+    """A loss holds its whole graph: it must go when its variable is bound anew."""
+
+    class Graph:
+        pass
+
+    loss = Graph()
+    gone = weakref.ref(loss)
+    found = read_variables(sys._getframe(), loop_line=None, block_line=None, but=set())
+    found.values.clear()
+    write_variables(sys._getframe(), {"other": 1})
+    loss = None  # type: ignore[assignment]
+
+    assert gone() is None
+    assert loss is None
+
+
+def test_what_locals_gave_out_is_left_alone() -> None:
+    """A program may keep the dict that ``locals()`` returned."""
+    size = 5
+    kept = locals()
+    read_variables(sys._getframe(), loop_line=None, block_line=None, but=set())
+
+    assert kept["size"] == size == 5
 
 
 def test_what_has_no_state_is_left_out() -> None:

@@ -135,7 +135,7 @@ def restore_state(manifest: Manifest, tensors: Sequence[TensorData], objects: Ma
         elif number == 0 or spot.inner is not None:  # the iteration begins: the functions of its block do not run yet
             if number >= len(frames) or frames[number].f_code.co_name != state.function.rpartition(".")[2]:
                 raise DamagedDocument(f"the checkpoint was taken in {state.function}, which does not run here")
-            known = frames[number].f_locals
+            known = dict(frames[number].f_locals)
             write_variables(frames[number], _restored(number, state, known, restoring))
     restore_generators(manifest.generators, tensors)
 

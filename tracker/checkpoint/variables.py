@@ -18,6 +18,8 @@ _STATELESS_MODULES = (
     "tracker", "logging", "tqdm", "rich", "threading", "_thread", "asyncio", "concurrent", "contextlib", "argparse",
     "typing", "tensorboardX", "wandb", "torch.utils.tensorboard", "torch.utils.data",
 )  # fmt: skip
+_OPTIMIZED = 1  # the flag of code whose variables do not live in a dict: inspect.CO_OPTIMIZED
+_OWN_REFERENCES = 3  # the frame's, ours, and that of the question
 GLOBALS = "<globals>"  # in the place of a function
 _CONTAINERS = (list, dict, set, bytearray)
 
@@ -52,7 +54,8 @@ def read_variables(frame: FrameType, *, loop_line: int | None, block_line: int |
     """What belongs to the state of a frame; objects whose ids are in ``but`` are taken care of elsewhere."""
     found = Variables(function=frame.f_code.co_qualname, file=frame.f_code.co_filename)
     names = names_at_exit(frame, loop_line, block_line)
-    known = frame.f_locals
+    known = dict(frame.f_locals)
+    _let_go(frame)
     if names is None:  # no source: whatever it has might change
         changed, used = set(), {name for name in known if not name.startswith("__")}
     else:
@@ -99,6 +102,18 @@ def write_variables(frame: FrameType, values: Mapping[str, Any]) -> None:
             known[name] = value
     if sys.version_info < (3, 13):
         ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
+    _let_go(frame)
+
+
+def _let_go(frame: FrameType) -> None:
+    """Forget the copy of a function's variables that asking for ``f_locals`` leaves in its frame before Python 3.13.
+
+    It would keep the last batch, and with the loss its whole graph, until somebody asks again.
+    """
+    if sys.version_info < (3, 13) and frame.f_code.co_flags & _OPTIMIZED:
+        known = frame.f_locals
+        if sys.getrefcount(known) <= _OWN_REFERENCES:  # else the program holds it, from a call of locals()
+            known.clear()
 
 
 def write_globals(frame: FrameType, values: Mapping[str, Any]) -> None:
