@@ -102,6 +102,7 @@ def write_variables(frame: FrameType, values: Mapping[str, Any]) -> None:
             known[name] = value
     if sys.version_info < (3, 13):
         ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
+    del known
     _let_go(frame)
 
 
