@@ -40,7 +40,7 @@ def _measure(subject: Subject, name: str, versions: tuple[str, ...]) -> Figures:
     for seed, version in enumerate(versions):
         if seed == 0 or version != versions[seed - 1]:
             project.commit(_source(subject, version))
-        trained_s += project.train("--kwargs", f"seed={seed}")
+        trained_s += project.train("--kwargs", f"seed={seed}").wall_s
     script = project.folder / "train.py"
     place, probe = _words(subject, _PLACE), _words(subject, _PROBE)
     script.write_text(script.read_text().replace(place, place + probe))

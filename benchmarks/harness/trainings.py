@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -33,6 +34,18 @@ def untracked(source: str) -> str:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Wall time of a process, and processor time of all its threads and children."""
+
+    wall_s: float
+    cpu_s: float
+
+    def over(self, other: Spent) -> dict[str, float]:
+        """How many per cent more than the other one, by both clocks."""
+        return {"wall": (self.wall_s / other.wall_s - 1) * 100, "cpu": (self.cpu_s / other.cpu_s - 1) * 100}
+
+
+@dataclass(frozen=True)
 class Project:
     """A git repository with a script ``train.py``, and a store beside it."""
 
@@ -49,15 +62,15 @@ class Project:
         for command in (["init", "-q"], ["add", "train.py"], ["commit", "-q", "--no-verify", "-m", "A version"]):
             subprocess.run(["git", *_WHO, *command], cwd=self.folder, check=True)
 
-    def train(self, *arguments: str, **environment: str) -> float:
-        """Run the script to its end; wall time of the process in seconds."""
-        began = time.perf_counter()
+    def train(self, *arguments: str, **environment: str) -> Spent:
+        """Run the script to its end."""
+        began, cpu_s = time.perf_counter(), _children_cpu_s()
         run(
             ["train.py", *arguments],
             folder=self.folder,
             environment={"HINDSIGHT_STORE": str(self.store), **environment},
         )
-        return time.perf_counter() - began
+        return Spent(time.perf_counter() - began, _children_cpu_s() - cpu_s)
 
     def add(self, *lines: str, at: str) -> None:
         """Put statements where the comment ``at`` stands in the script of the work tree."""
@@ -100,6 +113,11 @@ class Replayed:
         """Why a run was not answered exactly; empty when all were."""
         wrong = [run for run in self.answer["runs"] if run["fidelity"] != "exact"]
         return "; ".join(f"{run['state']}: {run['reason']}"[:200] for run in wrong)
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def run(command: list[str], *, folder: Path, environment: Mapping[str, str], answer: str = "") -> str:
