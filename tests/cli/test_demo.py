@@ -1,9 +1,10 @@
-"""``hindsight demo``, in full: three real trainings."""
+"""``hindsight demo``, in full: three real trainings at three commits, and a replay of all of them."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,44 +28,70 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.mark.slow
-def test_three_runs_are_recorded(shown: tuple[Path, str]) -> None:
-    """Each training is a finished run with its arguments, every step, its code and its output."""
-    runs = tracker.runs(store=shown[0] / "digits" / ".hindsight")
+def test_three_commits_are_recorded(shown: tuple[Path, str]) -> None:
+    """Each training is a finished run of a commit of its own, with its arguments, every step, and checkpoints."""
+    store = shown[0] / "digits" / ".hindsight"
+    runs = tracker.runs(store=store)
 
-    assert sorted(run.arguments["lr"] for run in runs) == [0.01, 0.1, 1.0]
+    assert [sorted(run.arguments) for run in runs][0] == ["batch_size", "copies", "epochs", "hidden", "lr", "seed"]
+    assert ["momentum" in run.arguments for run in runs] == [False, True, True]
+    assert ["decay" in run.arguments for run in runs] == [False, False, True]
     assert {run.status for run in runs} == {"finished"}
     assert {run.code.dirty for run in runs if run.code} == {False}
-    frame = tracker.dataframe("loss", store=shown[0] / "digits" / ".hindsight")
-    assert len(frame) == 3 * 20 * 43
-    assert all(run.summary["best_accuracy"] > 0.8 for run in runs)
+    assert len({run.code.head for run in runs if run.code}) == 3
+    assert len(tracker.dataframe("loss", store=store)) == 3 * 25 * 1750
+    assert tracker.load_checkpoint(runs[0].run, store=store)["net"]["w1"].shape == (64, 256)
+
+
+@pytest.mark.slow
+def test_all_three_answer_exactly(shown: tuple[Path, str]) -> None:
+    """Every epoch of every run has the metric that none of them logged, beside what it had; the repository is clean."""
+    project = shown[0] / "digits"
+    frame = tracker.dataframe("accuracy", "worst_digit", "fidelity", store=project / ".hindsight")
+
+    assert len(frame) == 3 * 25
+    assert set(frame["fidelity"]) == {"exact"}
+    assert (frame["worst_digit"] <= frame["accuracy"]).all()
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True)
+    assert status.stdout == " M train.py\n"
 
 
 @pytest.mark.slow
 def test_what_is_shown(shown: tuple[Path, str]) -> None:
-    """The table, the frame, the picture and the next steps are shown; the picture is a PNG of the stated size."""
+    """The new lines, the results with their times, old and new values, the picture and the next steps."""
     folder, out = shown
 
-    assert "3 runs · project digits · script train.py" in out
-    assert "first and last three of 2,640 rows" in out
-    assert out.splitlines().count("…") == 1
-    assert "hindsight show latest" in out
-    head = (folder / "accuracy.png").read_bytes()[:24]
+    for text in (
+        '  + tracker.log("worst_digit", min(recalls))\n',
+        "$ hindsight replay worst_digit --yes\n",
+        '>>> tracker.dataframe("accuracy", "worst_digit", "fidelity")\n',
+        "the last two of the 25 epochs of each run",
+        "old and new as a picture: out/accuracy.png\n",
+        "  cd out/digits\n",
+    ):
+        assert text in out
+    assert re.search(r"^replayed in [\d.]+ s; running them in full took [\d.]+ s$", out, re.MULTILINE)
+    assert out.count("  exact  ") == 3
+    assert out.count("    exact\n") == 6
+
+
+@pytest.mark.slow
+def test_the_picture(shown: tuple[Path, str]) -> None:
+    """A PNG of the stated size."""
+    head = (shown[0] / "accuracy.png").read_bytes()[:24]
+
     assert head[:8] == b"\x89PNG\r\n\x1a\n"
     assert (int.from_bytes(head[16:20]), int.from_bytes(head[20:24])) == (1500, 675)
 
 
 @pytest.mark.slow
-def test_again_and_keep(shown: tuple[Path, str], start: Start) -> None:
-    """``--keep`` adds to an earlier demo; the git repository has nothing of the runs in its status."""
-    folder, _ = shown
+def test_nothing_is_left_to_ask(shown: tuple[Path, str], start: Start) -> None:
+    """The next steps that are shown work: asking again finds all answered, verify finds all sound."""
+    project = shown[0] / "digits"
 
-    done = start("demo", "--out", folder, "--keep", "--json")
-
-    document = json.loads(done.stdout)
-    assert len(document["runs"]) == 6
-    assert (document["rows"], document["picture"]) == (5280, str(folder / "accuracy.png"))
-    status = subprocess.run(["git", "status", "--porcelain"], cwd=folder / "digits", capture_output=True, text=True)
-    assert status.stdout == ""
+    assert start("replay", "worst_digit", "--dry-run", cwd=project).returncode == 0
+    assert "  checkpoints  2" in start("show", "latest", cwd=project).stdout
+    assert json.loads(start("verify", "--json", cwd=project).stdout)["problems"] == []
 
 
 def test_advice_finds_our_programs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def test_help_lists_every_command_and_the_exit_codes(hindsight: Call) -> None:
     shown = hindsight()
 
     assert shown.code == 2
-    commands = "runs show dataframe sql diff checkout run demo recover verify doctor"
+    commands = "runs show dataframe sql checkpoints replay diff checkout run demo recover verify doctor"
     for command in commands.split():
         assert f" {command} " in shown.out
     assert "Exit codes: 0 done" in shown.out
@@ -50,7 +50,18 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     loaded = set(done.stderr.split())
-    assert not loaded & {"pandas", "pyarrow", "numpy", "git", "fsspec", "duckdb", "matplotlib", "psutil", "libcst"}
+    assert not loaded & {
+        "torch",
+        "pandas",
+        "pyarrow",
+        "numpy",
+        "git",
+        "fsspec",
+        "duckdb",
+        "matplotlib",
+        "psutil",
+        "libcst",
+    }
 
 
 def test_no_store_is_not_found(hindsight: Call, tmp_path: Path) -> None:

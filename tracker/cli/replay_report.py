@@ -62,7 +62,7 @@ def _print_planned(replay: Replay, runs: list[PlannedRun]) -> None:
 def _extent(replay: Replay, run: PlannedRun) -> str:
     """Which part of a program is executed."""
     slices = replay.plan.slices_of(run.run)
-    spared = "" if run.run_blocks is None else ", inner loops skipped"
+    spared = "" if run.run_blocks is None else ", inner loops from checkpoints"
     if run.run_blocks:
         spared = f", of inner loops only {', '.join(run.run_blocks)}"
     is_whole = any(piece.last is None and piece.checkpoint is None and piece.first == 0 for piece in slices)

@@ -31,12 +31,12 @@ def show(
 ) -> int:
     """Show everything that is known about one run.
 
-    Identity, attempts, arguments, results, loops with their timings, code, environment, inputs, losses, error with
-    its traceback, last lines of output. Times are local, in JSON they are UTC.
+    Identity, attempts, arguments, results, loops with their timings, checkpoints and replays, code, environment,
+    inputs, losses, error with its traceback, last lines of output. Times are local, in JSON they are UTC.
 
     JSON: what `runs --json` says of a run, and "store", "attempts": [{attempt, number, status, started, ended,
-    start, code, end}] with the documents as the store has them, "output": {"lines": [{time, attempt, stream, level,
-    text, context}], "total", "more"}.
+    start, code, end}] with the documents as the store has them, "checkpoints", "replays": [{replay, names, values,
+    fidelity}], "output": {"lines": [{time, attempt, stream, level, text, context}], "total", "more"}.
     """
     from tracker.read import output as reading
     from tracker.read.catalog import find_run
@@ -60,11 +60,15 @@ def show(
 
 def _write_json(view: RunView, captured: list[Line], total: int) -> None:
     from tracker.cli.forms import attempt_form, run_form, write_json
+    from tracker.cli.show_replay import find_later
 
+    later = find_later(view)
     listed = [dataclasses.asdict(line) for line in captured]
     document = run_form(view) | {
         "store": view.store.url,
         "attempts": [attempt_form(attempt) for attempt in view.attempts],
+        "checkpoints": later.checkpoints,
+        "replays": list(later.replays),
         "output": {"lines": listed, "total": total, "more": total - len(listed)},
     }
     write_json(document)

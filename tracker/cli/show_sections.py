@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tracker.cli.console import Column, pairs, print_table, say, status_style, title
+from tracker.cli.show_replay import find_later, print_later
 from tracker.cli.texts import counted, duration_text, local_time, safe_line, shorten, size_text, value_text, zone_name
 from tracker.read.catalog import AttemptView, RunView
 from tracker.read.output import Line
@@ -26,6 +27,7 @@ def print_run(view: RunView) -> None:
     _print_values("results (last values outside all loops)", view.summary)
     ends = [attempt.end for attempt in view.attempts if attempt.end is not None]
     _print_loops(ends)
+    print_later(find_later(view))
     if view.code is not None:
         title("code")
         pairs(list(_code(view.code)))
