@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -31,8 +31,11 @@ class Notes:
     def start(self, spot: Spot) -> None:
         self.started.append(spot.outer_line)
 
-    def skip(self, position: Position, spot: Spot) -> int | None:
-        return self.skipped.get((position.iteration, position.block))
+    def skip(self, position: Position, spot: Spot, advance: Callable[[int], None]) -> bool:
+        taken = self.skipped.get((position.iteration, position.block))
+        if taken is not None:
+            advance(taken)
+        return taken is not None
 
     def leave(self, position: Position, spot: Spot, block_s: float) -> None:
         self.left.append((position.iteration, position.block, position.block_loop, position.consumed))
@@ -136,6 +139,28 @@ def test_skipping_goes_on_in_the_middle() -> None:
 
     assert entered == [12, 13]
     assert seen == list(range(10, 20))
+
+
+class Loader:
+    """Makes an iterator with side effects, as PyTorch's loaders do, which draw a seed."""
+
+    def __init__(self) -> None:
+        self.started = 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.started += 1
+        return iter(range(3))
+
+
+def test_a_loader_is_started_as_often_as_without_the_tracker() -> None:
+    """Once for each execution of its loop; not at all for one that is skipped."""
+    loader = Loader()
+
+    with watching(Notes(skipped={(1, 0): 3})):
+        for _ in tracker.loop("epoch", range(3)):
+            list(tracker.loop("step", loader))
+
+    assert loader.started == 2
 
 
 def test_nothing_is_watched_outside() -> None:

@@ -50,6 +50,10 @@ def bump():
 def extend(values, value):
     values.append(value)
     return len(values)
+
+def draws(count):
+    for _ in range(count):
+        yield int(random.random() * 10)
 """
 
 STATE = """
@@ -145,7 +149,7 @@ float(np.shares_memory(w, view))
 
 LOOPS = ("epoch", "step", "part")
 CONDITIONS = ("count % 2 == 0", "total > 1.0", "len(items) > 3", "a < b", "best is None")
-ITEMS = ("range(3)", "range(4)", "range(0)", "range(epoch)", "items[:3]", "islice(stream, 2)")
+ITEMS = ("range(3)", "range(4)", "range(0)", "range(epoch)", "items[:3]", "islice(stream, 2)", "draws(3)")
 REGISTERED = ("w=w", "w=w, model=model", "w=w, v=v", "items=items, w=w", "model=model")
 
 

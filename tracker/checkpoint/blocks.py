@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -51,8 +52,10 @@ class Keeper(Protocol):
         """The first iteration that is entered comes next."""
         ...
 
-    def skip(self, position: Position, spot: Spot) -> int | None:
-        """A nested loop is about to run. How many items it would take, if its exit has been restored; else ``None``."""
+    def skip(self, position: Position, spot: Spot, advance: Callable[[int], None]) -> bool:
+        """A nested loop is about to run. Whether its exit has been restored instead, after ``advance`` was called with
+        the number of items that it would take.
+        """
         ...
 
     def leave(self, position: Position, spot: Spot, block_s: float) -> None:
@@ -131,9 +134,7 @@ class Blocks:
         block, consumed = loop.blocks, 0
         loop.blocks += 1
         spot = Spot(loop.frame, loop.line, caller, line)
-        left = loop.keeper.skip(loop.position(block, name), spot)
-        if left is not None:
-            _advance(iterable, left)
+        if loop.keeper.skip(loop.position(block, name), spot, partial(_advance, iterable)):
             return
         self.depth = 2
         began, ended = time.perf_counter(), False
@@ -178,8 +179,7 @@ class _Loop:
 
 
 def _advance(iterable: Iterable[Any], count: int) -> None:
-    """Take from an iterator that outlives its loop what the loop would have taken; others begin anew anyway."""
-    iterator = iter(iterable)
-    if iterator is iterable:
+    """Take from an iterator that may outlive its loop what the loop would have taken; others begin anew anyway."""
+    if isinstance(iterable, Iterator):  # asking others for one may draw random numbers
         for _ in range(count):
-            next(iterator, None)
+            next(iterable, None)

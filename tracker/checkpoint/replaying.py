@@ -57,17 +57,21 @@ class Restorer:
             self._restore(self._pending, spot)
             self._pending = None
 
-    def skip(self, position: Position, spot: Spot) -> int | None:
-        """Restore the exit of a block that need not be executed."""
+    def skip(self, position: Position, spot: Spot, advance: Callable[[int], None]) -> bool:
+        """Restore the exit of a block that need not be executed.
+
+        The iterator comes first: taking from it may draw random numbers, or change what the checkpoint then sets.
+        """
         before = self._is_before_start(position)
         if not before and self._must_run(position):
-            return None
+            return False
         manifest = self._exits.get(place_of(position))
         if manifest is None:
-            return 0 if before else None
+            return before
+        advance(manifest.position.consumed)
         self._restore(manifest, spot)
         self._report(position, "skipped")
-        return manifest.position.consumed
+        return True
 
     def leave(self, position: Position, spot: Spot, block_s: float) -> None:
         """Compare the state after a block that was executed with that of the original."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tracker.checkpoint.blocks import Spot
@@ -29,9 +30,9 @@ class Resumer:
         self.restorer.start(spot)
         self.taker.start(spot)
 
-    def skip(self, position: Position, spot: Spot) -> int | None:
+    def skip(self, position: Position, spot: Spot, advance: Callable[[int], None]) -> bool:
         """Blocks up to the checkpoint are not executed again."""
-        return self.restorer.skip(position, spot)
+        return self.restorer.skip(position, spot, advance)
 
     def leave(self, position: Position, spot: Spot, block_s: float) -> None:
         """Take a checkpoint, as in any run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tracker.checkpoint.blocks import Spot
@@ -59,9 +59,9 @@ class Taker:
         tensors: list[TensorData] = []
         self._generators = hash_parts(capture_generators(tensors), tensors)
 
-    def skip(self, position: Position, spot: Spot) -> int | None:
+    def skip(self, position: Position, spot: Spot, advance: Callable[[int], None]) -> bool:
         """Every block is executed."""
-        return None
+        return False
 
     def end_iteration(self, position: Position) -> None:
         """Nothing to do."""

@@ -26,7 +26,6 @@ current_scope = _scope.get
 set_scope = _scope.set
 
 
-
 class Watcher(Protocol):
     """Who wants to know where loops begin and end, and may take their iterations in hand."""
 
@@ -68,7 +67,8 @@ def loop(name: str, iterable: Any) -> Any:
     frame = _frame(scope, "loop", name, *(progression or (None, None)))
     if isinstance(iterable, AsyncIterable):
         return _iterate_async(frame, iterable)
-    iter(iterable)  # a clear TypeError here, not in the first iteration
+    if not hasattr(type(iterable), "__iter__"):
+        iter(iterable)  # a clear TypeError here; where it works it may draw random numbers, as PyTorch's loaders do
     watcher, first = current_watcher(), 0
     if watcher is not None:
         iterable, first = watcher.watch(frame.name, iterable, sys._getframe(1))
