@@ -33,7 +33,7 @@ def test_three_commits_are_recorded(shown: tuple[Path, str]) -> None:
     store = shown[0] / "digits" / ".hindsight"
     runs = tracker.runs(store=store)
 
-    assert [sorted(run.arguments) for run in runs][0] == ["batch_size", "copies", "epochs", "hidden", "lr", "seed"]
+    assert sorted(runs[0].arguments) == ["batch_size", "copies", "epochs", "hidden", "lr", "seed"]
     assert ["momentum" in run.arguments for run in runs] == [False, True, True]
     assert ["decay" in run.arguments for run in runs] == [False, False, True]
     assert {run.status for run in runs} == {"finished"}
@@ -59,7 +59,7 @@ def test_all_three_answer_exactly(shown: tuple[Path, str]) -> None:
 @pytest.mark.slow
 def test_what_is_shown(shown: tuple[Path, str]) -> None:
     """The new lines, the results with their times, old and new values, the picture and the next steps."""
-    folder, out = shown
+    _, out = shown
 
     for text in (
         '  + tracker.log("worst_digit", min(recalls))\n',
