@@ -10,7 +10,7 @@ OTHER_VERSIONS := $(sort $(foreach python,$(OTHERS),$(shell $(python) -c 'import
 .PHONY: help demo test quick lint bench clean $(addprefix test-,$(OTHER_VERSIONS))
 
 help:
-	@echo "make demo    train three small models, print their runs and metrics, draw demo-output/accuracy.png"
+	@echo "make demo    train at three commits, ask all three for a metric that none logged, draw demo-output/accuracy.png"
 	@echo "make test    every test, on every supported Python that is installed"
 	@echo "make quick   the tests that take less than a few seconds, and nothing else"
 	@echo "make lint    formatting, lint and types"

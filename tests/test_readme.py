@@ -18,20 +18,24 @@ from tracker.errors import UnstorableValue
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+ADDED = re.findall(r"^[ +](.*\n)", re.findall(r"^```diff\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)[0], re.MULTILINE)
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A project with the README's training script, run twice with different arguments."""
+    """A project with the README's training script, run twice with different arguments, then with its new statement."""
     (tmp_path / "train.py").write_text(BLOCKS[0])
     for words in ([], ["--kwargs", "lr=0.3"]):
         _python(tmp_path, "train.py", *words)
+    assert BLOCKS[0].count(ADDED[0]) == 1
+    (tmp_path / "train.py").write_text(BLOCKS[0].replace(ADDED[0], "".join(ADDED)))
     return tmp_path
 
 
 def _python(folder: Path, *words: str) -> str:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HINDSIGHT_")}
+    kept["HINDSIGHT_CHECKPOINTS"] = "all"  # the loops are too short for them
     command = [sys.executable, "-W", "error", *words]
     done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
@@ -51,6 +55,16 @@ def test_training_script(folder: Path) -> None:
 def test_reading_examples(folder: Path, number: int) -> None:
     """Every example that reads runs in a fresh process and prints something."""
     assert _python(folder, "-c", BLOCKS[number]).strip()
+
+
+def test_past_runs_answer(folder: Path) -> None:
+    """The statement that is added to the script is answered by all runs, exactly, on the command line."""
+    said = _python(folder, "-m", "tracker", "replay", ADDED[1].split('"')[1], "--json")
+
+    assert '"state":"exact"' in said.replace(" ", "")
+    frame = tracker.dataframe("slope", "distance", "fidelity", store=folder / ".hindsight")
+    assert (frame["distance"] == (frame["slope"] - 3).abs()).all()
+    assert frame["fidelity"].tolist() == ["exact"] * 6
 
 
 def test_parquet_needs_nothing_of_ours(folder: Path) -> None:
