@@ -58,7 +58,22 @@ def test_the_last_ones_are_shown(hindsight: Call, project: Path) -> None:
     document = hindsight(*words, "--json").json
     assert (document["total"], document["more"], len(document["checkpoints"])) == (3, 2, 1)
     (last,) = document["checkpoints"]
-    assert (last["number"], last["objects"], last["position"]["loop"]) == (2, ["net"], "epoch")
+    assert (last["index"], last["objects"], last["position"]["loop"]) == (2, ["net"], "epoch")
+
+
+def test_numbers_go_on_over_attempts(hindsight: Call, tmp_path: Path) -> None:
+    """A number names one checkpoint of the run, as for ``load_checkpoint``; several attempts have a column."""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HINDSIGHT_")}
+    kept |= {"HINDSIGHT_CHECKPOINTS": "all", "HINDSIGHT_RUN_ID": "night-1"}
+    for _ in range(2):
+        subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=kept, check=True, timeout=120)
+
+    lines = hindsight("checkpoints", "latest", "--store", tmp_path / ".hindsight").out.splitlines()
+
+    assert lines[0].split()[:2] == ["number", "attempt"]
+    assert [line.split()[0] for line in lines[1:7]] == [str(number) for number in range(6)]
+    assert len({line.split()[1] for line in lines[1:7]}) == 2
 
 
 def test_a_run_without_any(hindsight: Call, store: Path) -> None:

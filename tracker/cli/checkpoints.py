@@ -13,17 +13,10 @@ if TYPE_CHECKING:
     from tracker.checkpoint.manifest import Manifest
 
 DEFAULT_LIMIT = 50
-_SHOWN: tuple[str, ...] = (
-    "attempt",
-    "number",
-    "created",
-    "elapsed_s",
-    "block_s",
-    "cost_s",
-    "size_bytes",
-    "stored_bytes",
+_SHOWN = (
+    *("attempt", "number", "created", "elapsed_s", "block_s", "cost_s"),
+    *("size_bytes", "stored_bytes", "missing", "pickled"),
 )
-_SHOWN += ("missing", "pickled")
 
 
 def checkpoints(
@@ -37,9 +30,9 @@ def checkpoints(
     """List the checkpoints of a run: where in its loops, how large, and what they cost.
 
     A checkpoint holds the state at the end of an inner loop, or of an iteration without one. Replays and resumed runs
-    begin there; `tracker.load_checkpoint` gives its objects.
+    begin there; `tracker.load_checkpoint(RUN, NUMBER)` gives its objects.
 
-    JSON: {run, checkpoints: [{key, attempt, number, position, created, elapsed_s, block_s, cost_s, size_bytes,
+    JSON: {run, checkpoints: [{index, key, attempt, number, position, created, elapsed_s, block_s, cost_s, size_bytes,
     stored_bytes, objects, missing, pickled}], total, more}.
     """
     from tracker.checkpoint.manifest import list_checkpoints, read_manifest
@@ -54,7 +47,8 @@ def checkpoints(
     found = list(zip(keys, each(opened, lambda key: read_manifest(opened, key), keys), strict=True))
     shown = found[-limit:]
     if as_json:
-        forms = [_form(key, manifest) for key, manifest in shown]
+        first = len(found) - len(shown)
+        forms = [{"index": first + n} | _form(key, manifest) for n, (key, manifest) in enumerate(shown)]
         write_json({"run": view.run, "checkpoints": forms, "total": len(found), "more": len(found) - len(shown)})
     elif not found:
         tell(
@@ -82,9 +76,11 @@ def _print(shown: list[Manifest], found: list[Manifest]) -> None:
 
     if len(found) > len(shown):
         say(f"… {counted(len(found) - len(shown), 'earlier one')}: --limit 0 shows all", "dim")
+    attempts = {each.attempt: each.elapsed_s for each in found}
     print_table(
         [
-            column("number", [str(manifest.number) for manifest in shown]),
+            column("number", [str(len(found) - len(shown) + n) for n in range(len(shown))]),
+            *([column("attempt", [each.attempt[-8:] for each in shown], right=False)] if len(attempts) > 1 else []),
             column("at the end of", [_end_of(manifest) for manifest in shown], right=False),
             column("after", [duration_text(manifest.elapsed_s) for manifest in shown]),
             column("loop took", [duration_text(manifest.block_s) for manifest in shown], rank=2),
@@ -94,7 +90,7 @@ def _print(shown: list[Manifest], found: list[Manifest]) -> None:
         ]
     )
     stored, cost = sum(each.stored_bytes for each in found), sum(each.cost_s for each in found)
-    elapsed = sum({each.attempt: each.elapsed_s for each in found}.values())
+    elapsed = sum(attempts.values())
     share = f", {100 * cost / elapsed:.1f} % of the time until the last" if elapsed else ""
     say(f"{counted(len(found), 'checkpoint')}: {size_text(stored)} stored, cost {duration_text(cost)}{share}")
     for name, reason in {name: why for each in found for name, why in each.missing.items()}.items():
