@@ -133,6 +133,23 @@ with tracker.checkpointing(w=w):
 # after
 """
 
+ALIASES = """
+import numpy as np
+import tracker
+
+rng = np.random.default_rng(5)
+w, items = rng.normal(size=3), [1.0]
+view, same = w[:2], items
+with tracker.checkpointing(rng=rng):
+    for epoch in tracker.loop("epoch", range(4)):
+        for step in tracker.loop("step", range(2)):
+            w = w * 0.5 + rng.normal(size=3)
+            items.append(float(w.sum()))
+            tracker.log("loss", float(w.sum()))
+        tracker.log("last", items[-1])
+        # outer
+"""
+
 CASES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "inner of two": (TWO_LEVELS, "inner", INNER, ("epoch", "step")),
     "outer of two": (TWO_LEVELS, "outer", OUTER, ("epoch",)),
@@ -146,6 +163,7 @@ CASES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "single loop": (ONE_LEVEL, "outer", 'tracker.log("probe", float(w.max()) + count)', ("epoch",)),
     "after a single loop": (ONE_LEVEL, "after", 'tracker.log("probe", count * float(w.min()))', ()),
     "an iterator that outlives its loop": (BREAKS, "outer", 'tracker.log("probe", taken + float(w[0]))', ("epoch",)),
+    "other names of objects": (ALIASES, "outer", 'tracker.log("probe", float(view.sum()) + sum(same))', ("epoch",)),
     "after a break": (BREAKS, "after", 'tracker.log("probe", epoch + taken)', ()),
 }
 

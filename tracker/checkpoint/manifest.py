@@ -46,6 +46,7 @@ class FrameState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     file: str  # relative to the project's root where it lies below it
     values: dict[str, Any] = {}
     missing: dict[str, str] = {}  # name -> why it could not be captured
+    kept: dict[str, str] | None = None  # containers and arrays that were there as the loop began, and their names then
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

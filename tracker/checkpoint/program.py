@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FrameType, MappingProxyType
 from typing import Any
 
+from msgspec.structs import replace
+
+from tracker.checkpoint.beginnings import Began, Beginning, existing
 from tracker.checkpoint.blocks import Spot
 from tracker.checkpoint.capturing import Capturing
 from tracker.checkpoint.generators import capture_generators, restore_generators
@@ -27,6 +31,7 @@ from tracker.errors import DamagedDocument, Uncapturable
 
 _MAX_CHANGED_BYTES = 256 << 20  # one variable that the loop changes
 _MAX_PRESUMED_BYTES = 1 << 20  # one that it only reads
+_NONE: Began = MappingProxyType({})
 _MAX_DEPTH = 4  # of what is looked at for an estimate
 
 
@@ -54,7 +59,9 @@ class Capture:
         return found
 
 
-def capture_state(objects: Mapping[str, Any], spot: Spot, *, like: Manifest | None = None) -> Capture:
+def capture_state(
+    objects: Mapping[str, Any], spot: Spot, *, like: Manifest | None = None, beginning: Beginning | None = None
+) -> Capture:
     """Copy the state at the exit of the block at ``spot``; what cannot be captured is named in ``missing``.
 
     ``like``: a checkpoint of the same exit; of the variables, only those that it holds.
@@ -72,13 +79,26 @@ def capture_state(objects: Mapping[str, Any], spot: Spot, *, like: Manifest | No
         if like is not None:
             known = like.frames[number].values if number < len(like.frames) else {}
             variables.values = {name: value for name, value in variables.values.items() if name in known}
-        states.append(_capture_variables(number, variables, capturing))
+        kept = beginning.kept(variables) if beginning is not None else None
+        states.append(replace(_capture_variables(number, variables, capturing), kept=kept))
         found.missing |= {f"variable {name!r}": reason for name, reason in states[-1].missing.items()}
         found.can_begin = found.can_begin and not variables.iterators
     found.frames = tuple(states)
     if not states:
         found.missing["the variables"] = "the two loops do not run in functions that call each other"
     return found
+
+
+def begin_at(objects: Mapping[str, Any], spot: Spot) -> Beginning:
+    """Remember which objects the variables hold as the checkpointed loop at ``spot`` begins."""
+    return Beginning(_variables_at(objects, spot))
+
+
+def variables_of(frame: FrameType) -> dict[str, dict[str, Any]]:
+    """All variables of the checkpointed loop's function, and the global ones, as restoring wants them."""
+    if frame.f_locals is frame.f_globals:
+        return {frame.f_code.co_qualname: dict(frame.f_globals)}
+    return {frame.f_code.co_qualname: dict(frame.f_locals), GLOBALS: dict(frame.f_globals)}
 
 
 def _variables_at(objects: Mapping[str, Any], spot: Spot) -> list[Variables]:
@@ -117,11 +137,14 @@ def _relative(file: str) -> str:
     return os.path.relpath(file) if os.path.isabs(file) else file
 
 
-def restore_state(manifest: Manifest, tensors: Sequence[TensorData], objects: Mapping[str, Any], spot: Spot) -> None:
+def restore_state(
+    manifest: Manifest, tensors: Sequence[TensorData], objects: Mapping[str, Any], spot: Spot, *, began: Began = _NONE
+) -> None:
     """Put a state back: objects first, then variables of the functions that run, and the generators last.
 
-    Values of the same type are changed in place, so that other references to them see it. Loads pickled parts: only for
-    a program that is executed again anyway. ``DamagedDocument`` when the functions are not those of the checkpoint.
+    Values are changed in place, so that other references to them see it; ``began`` (see `variables_of`) has those that
+    the loop began with, and what the loop replaced is replaced again. Loads pickled parts: only for a program that is
+    executed again anyway. ``DamagedDocument`` when the functions are not those of the checkpoint.
     """
     restoring = Restoring(tensors, trust=True, registered=objects)
     for name, tree in manifest.objects.items():
@@ -131,20 +154,23 @@ def restore_state(manifest: Manifest, tensors: Sequence[TensorData], objects: Ma
     for number, state in enumerate(manifest.frames):
         if state.function == GLOBALS:
             known = spot.outer.f_globals
-            write_globals(spot.outer, _restored(number, state, known, restoring))
+            write_globals(spot.outer, _restored(number, state, known, restoring, began.get(state.function)))
         elif number == 0 or spot.inner is not None:  # the iteration begins: the functions of its block do not run yet
             if number >= len(frames) or frames[number].f_code.co_name != state.function.rpartition(".")[2]:
                 raise DamagedDocument(f"the checkpoint was taken in {state.function}, which does not run here")
             known = dict(frames[number].f_locals)
-            write_variables(frames[number], _restored(number, state, known, restoring))
+            write_variables(frames[number], _restored(number, state, known, restoring, began.get(state.function)))
     restore_generators(manifest.generators, tensors)
 
 
-def _restored(number: int, state: FrameState, known: Mapping[str, Any], restoring: Restoring) -> dict[str, Any]:
-    return {
-        name: restoring.give(tree, known.get(name, MISSING), _part(number, state, name))
-        for name, tree in state.values.items()
-    }
+def _restored(
+    number: int, state: FrameState, known: Mapping[str, Any], restoring: Restoring, began: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    found = {}
+    for name, tree in state.values.items():
+        target = existing(state.kept, name, began, known.get(name, MISSING))
+        found[name] = restoring.give(tree, target, _part(number, state, name))
+    return found
 
 
 def size_of(value: Any, depth: int = 0) -> int:

@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tracker.checkpoint.beginnings import Began
 from tracker.checkpoint.blocks import Spot
 from tracker.checkpoint.counting import Counts
 from tracker.checkpoint.hashing import hash_parts
 from tracker.checkpoint.loading import load_tensors
 from tracker.checkpoint.manifest import Manifest, Position, read_manifest
-from tracker.checkpoint.program import capture_state, restore_state
+from tracker.checkpoint.program import capture_state, restore_state, variables_of
 from tracker.record.replaying import Order
 from tracker.store.base import Store
 
@@ -40,6 +41,7 @@ class Restorer:
             self._start = read_manifest(store, order.checkpoint)
             self._exits[place_of(self._start.position)] = self._start
         self._pending: Manifest | None = None
+        self._began: Began = {}
 
     def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:
         """The iteration of the checkpoint to begin at, or the one after it."""
@@ -53,6 +55,7 @@ class Restorer:
         """Restore the checkpoint to begin at: whole, where it is the end of an iteration; else so that its names are
         there for the beginning of the iteration, until the block itself is skipped.
         """
+        self._began = variables_of(spot.outer)
         if self._pending is not None:
             self._restore(self._pending, spot)
             self._pending = None
@@ -115,7 +118,7 @@ class Restorer:
         return (position.iteration, position.block) <= (start.position.iteration, start.position.block)
 
     def _restore(self, manifest: Manifest, spot: Spot) -> None:
-        restore_state(manifest, load_tensors(self.store, manifest), self.objects, spot)
+        restore_state(manifest, load_tensors(self.store, manifest), self.objects, spot, began=self._began)
 
     def _report(self, position: Position, did: str, **more: Any) -> None:
         if self.order.report:

@@ -23,10 +23,12 @@ class Resumer:
 
     def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:
         """Iterations before the checkpoint are not entered."""
+        self.taker.begin(around, execution, loop)
         return self.restorer.begin(around, execution, loop)
 
     def start(self, spot: Spot) -> None:
         """Restore the state, and start the clock."""
+        self.taker.note(spot)
         self.restorer.start(spot)
         self.taker.start(spot)
 

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tracker.checkpoint.beginnings import Beginning
 from tracker.checkpoint.blocks import Spot
 from tracker.checkpoint.counting import counts_of
 from tracker.checkpoint.generators import capture_generators
 from tracker.checkpoint.hashing import hash_parts
 from tracker.checkpoint.manifest import Manifest, Position
 from tracker.checkpoint.policy import Policy
-from tracker.checkpoint.program import Capture, capture_state, size_of
+from tracker.checkpoint.program import Capture, begin_at, capture_state, size_of
 from tracker.checkpoint.storing import State, StoredState, store_state
 from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import pickled_paths
@@ -44,6 +45,7 @@ class Taker:
         self._waiting: queue.SimpleQueue[tuple[Capture, Manifest] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._told: set[str] = set()
+        self._beginning: Beginning | None = None
 
     def build_on(self, manifests: Sequence[Manifest]) -> None:
         """Go on from checkpoints that earlier attempts stored: what they hold is not written again."""
@@ -51,13 +53,23 @@ class Taker:
 
     def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:
         """Nothing is known of the future: every iteration is entered."""
+        self._beginning = None
         return 0
 
     def start(self, spot: Spot) -> None:
         """The clock of the policy starts; generators that stay as they are now need not be compared."""
+        self.note(spot)
         self.policy.begin()
         tensors: list[TensorData] = []
         self._generators = hash_parts(capture_generators(tensors), tensors)
+
+    def note(self, spot: Spot) -> None:
+        """Remember the objects that the loop begins with, once for each of its executions."""
+        if self._beginning is None:
+            try:
+                self._beginning = begin_at(self.objects, spot)
+            except Exception as exc:  # noqa: BLE001  code of the objects; states then go into what is there
+                self._tell(f"the variables cannot be looked at: {type(exc).__name__}: {exc}")
 
     def skip(self, position: Position, spot: Spot, advance: Callable[[int], None]) -> bool:
         """Every block is executed."""
@@ -85,7 +97,7 @@ class Taker:
 
     def _take(self, position: Position, spot: Spot, block_s: float) -> None:
         began = time.perf_counter()
-        capture = capture_state(self.objects, spot)
+        capture = capture_state(self.objects, spot, beginning=self._beginning)
         for name, reason in capture.missing.items():
             self._tell(f"{name} is not part of the checkpoints, so replays cannot be exact: {reason}")
         copied_s = time.perf_counter() - began
