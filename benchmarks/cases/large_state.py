@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.model import Case, Figures, Row, Subject
 from harness.trainings import Project, source_of, untracked
 
-_EPOCHS = 60
+_EPOCHS = 40
 
 
 def measure(subject: Subject, round_number: int) -> Figures:
