@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ NOW = (
         tracker.log("odd", 1 / (epoch - 2 if lr > 0.2 else 1))
         tracker.log("double", 2 * model["w"])
         tracker.log("half", model["w"] / 2)
+        tracker.log("third", model["w"] / 3)
 """
 )
 
@@ -214,6 +216,27 @@ def test_somebody_who_watches(project: Path) -> None:
     assert bars[3].startswith("3 runs   ━")
     assert len(bars) == 4
     assert max(map(len, ended.out.splitlines())) <= 80
+
+
+@pytest.mark.slow
+def test_interrupted_and_asked_again(project: Path) -> None:
+    """Ctrl-C keeps what is done, and says so; the same question goes on with the rest."""
+    command = [sys.executable, "-m", "tracker", "replay", "third", "--yes", "--workers", "1"]
+    with subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as one:
+        assert one.stderr is not None
+        assert "1 of 3: " in one.stderr.readline()
+        one.send_signal(signal.SIGINT)
+        told = one.stderr.read()
+    assert one.returncode == 130
+    assert "are done and kept: the same command goes on\n" in told
+
+    done = subprocess.run([*command, "--json"], cwd=project, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0
+    states = [run["state"] for run in json.loads(done.stdout)["runs"]]
+    assert "skipped" in states  # what was done is not done again
+    frame = tracker.dataframe("third", "fidelity", store=project / ".hindsight")
+    assert (len(frame), set(frame["fidelity"])) == (12, {"exact"})
 
 
 def test_long_reasons_stand_below_the_table(ask: Start, project: Path, tmp_path: Path) -> None:

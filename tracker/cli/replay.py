@@ -10,6 +10,7 @@ import typer
 
 from tracker.cli import completion, options
 from tracker.cli.failures import NOT_SO, OK, tell
+from tracker.cli.texts import counted
 
 if TYPE_CHECKING:
     from tracker.store.base import Store
@@ -122,7 +123,12 @@ def replay(
     if planned.waiting and not _agreed(yes=yes or as_json):
         return NOT_SO
     began = time.monotonic()
-    replay_progress.execute(opened, planned, executor=executor, quiet=as_json)
+    try:
+        replay_progress.execute(opened, planned, executor=executor, quiet=as_json)
+    except KeyboardInterrupt:
+        done, count = len(planned.results), len(planned.plan.slices)
+        tell(f"{done} of {counted(count, 'slice')} are done and kept: the same command goes on")
+        raise
     seconds = time.monotonic() - began
     replay_report.write(planned) if as_json else replay_report.print_results(planned, seconds=seconds)
     return OK if replay_report.is_answered(planned) else NOT_SO

@@ -64,7 +64,7 @@ def _extent(replay: Replay, run: PlannedRun) -> str:
     slices = replay.plan.slices_of(run.run)
     spared = "" if run.run_blocks is None else ", inner loops from checkpoints"
     if run.run_blocks:
-        spared = f", of inner loops only {', '.join(run.run_blocks)}"
+        spared = f", inside only {', '.join(run.run_blocks)}"
     is_whole = any(piece.last is None and piece.checkpoint is None and piece.first == 0 for piece in slices)
     if run.loop is None or (is_whole and not spared):
         return "all of it"
