@@ -32,7 +32,7 @@ def _complete(line: str, cwd: Path) -> str:
 
 def test_commands_and_options(tmp_path: Path) -> None:
     """Commands and options complete."""
-    assert _complete("hindsight che", tmp_path).split() == ["checkout"]
+    assert _complete("hindsight chec", tmp_path).split() == ["checkpoints", "checkout"]
     assert "--where" in _complete("hindsight runs --wh", tmp_path)
 
 

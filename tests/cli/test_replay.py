@@ -167,7 +167,7 @@ def test_a_slice_that_takes_too_long_is_ended(ask: Start) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (("nonsense",), 1, "logs nothing called 'nonsense'"),
+        (("nonsense",), 1, "has the name 'nonsense'"),
         (("half", "--run", "zzzz"), 1, "no run 'zzzz'"),
         (("half", "--iter", "epoch"), 2, "epoch=0,5,10-19"),
         (("half", "--executor", "cloud"), 2, "expected one of"),

@@ -135,7 +135,7 @@ def test_slips_in_the_question_are_errors(train: Callable[..., Done]) -> None:
     """A name that today's code does not log, no worker, a condition on nothing."""
     done = train()
 
-    with pytest.raises(NameNotFound, match="logs nothing called 'dubble'"):
+    with pytest.raises(NameNotFound, match="has the name 'dubble'"):
         plan_for(done, Question(names=("dubble",)))
     with pytest.raises(InputError, match="at least one worker"):
         plan_for(done, workers=0)
@@ -242,6 +242,7 @@ def test_a_run_that_goes_on_is_left_out(train: Callable[..., Done]) -> None:
 CHECKPOINTED = """\
 import random
 import tracker
+rate = tracker.arg("lr", 0.1)
 
 random.seed(1)
 state = {"w": 1.0}
@@ -310,3 +311,11 @@ def test_changed_arguments_use_no_checkpoints(train: Callable[..., Done]) -> Non
 
     assert (plan.runs[0].loop, plan.runs[0].run_blocks) == (None, None)
     assert [(piece.first, piece.last, piece.checkpoint) for piece in plan.slices] == [(0, None, None)]
+
+
+def test_an_argument_that_no_run_has_is_a_slip(train: Callable[..., Done]) -> None:
+    """Changing nothing would look like an answer."""
+    done = train()
+
+    with pytest.raises(NameNotFound, match="no run has an argument 'rl': theirs are"):
+        plan_for(done, Question(names=("double",), overrides={"rl": 1}))

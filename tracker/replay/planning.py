@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -79,9 +79,20 @@ def plan_runs(
     """The runs of a plan and what there is to do for them, before it is divided among workers (see ``make_plan``)."""
     find_probes(World({}, new_sources), question.names, {}, {})
     chosen = select_runs(store, where=question.where, runs=question.runs or None)
+    _check_overrides(question, chosen)
     planner = _Planner(store, question, new_sources)
     pairs = [planner.plan(view) for view in chosen if project is None or view.project == project]
     return tuple(planned for planned, _ in pairs), [work for _, work in pairs if work is not None]
+
+
+def _check_overrides(question: Question, chosen: Iterable[RunView]) -> None:
+    """``NameNotFound`` for an argument that none of the runs has: a slip would change nothing, and look answered."""
+    if not question.overrides:
+        return
+    known = {name for view in chosen for name in view.arguments}
+    for name in question.overrides:
+        if name not in known:
+            raise NameNotFound(f"no run has an argument {name!r}: theirs are {', '.join(sorted(known)) or 'none'}")
 
 
 def write_plan(store: Store, plan: Plan) -> None:

@@ -151,10 +151,10 @@ def _tree(world: World, path: str, broken: dict[str, str]):  # type: ignore[no-u
 def _missing(world: World, wish: _Wish, broken: dict[str, str]) -> Exception:
     note = "".join(f" {path} could not be read: {reason}." for path, reason in broken.items())
     if wish.line is not None:
-        return InputError(f"No statement for '{wish.label}' is in the new version.{note} Name a line that holds one.")
+        return InputError(f"today's code has no statement for '{wish.label}'.{note} Name a line that holds one.")
     known = sorted({probe.label for probe in _every(world, {})})
     close = difflib.get_close_matches(wish.name or "", known, n=3)
     hint = (
         f"Did you mean {', '.join(map(repr, close))}?" if close else f"It logs: {', '.join(known[:12]) or 'nothing'}."
     )
-    return NameNotFound(f"The new version logs nothing called {wish.name!r}.{note} {hint}")
+    return NameNotFound(f"no log statement of today's code has the name {wish.name!r}.{note} {hint}")
