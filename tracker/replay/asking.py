@@ -187,20 +187,19 @@ def _result(store: Store, replay: str, number: int) -> SliceResult | None:
 
 
 def _unfinished(store: Store, plan: Plan) -> Replay | None:
-    """The latest replay of the same question with the same probes, where slices of it have no answer yet."""
-    for replay in sorted(store.folders(keys.REPLAYS), reverse=True):
+    """The latest replay of the same question that has all of the plan, and slices without an answer yet."""
+    wanted = _versions(plan)
+    for replay in sorted(store.folders(keys.REPLAYS), reverse=True) if wanted else []:
         try:
             found = read_replay(store, replay)
         except NotFound:
             continue
-        if _asks(found.plan) == _asks(plan) and found.waiting:
+        same = (found.plan.question, found.plan.environment) == (plan.question, plan.environment)
+        if same and found.waiting and wanted <= _versions(found.plan):
             return found
     return None
 
 
-def _asks(plan: Plan) -> tuple[Any, ...]:
-    return (
-        plan.question,
-        plan.environment,
-        sorted((run.run, run.sources or "") for run in plan.runs if run.skipped is None),
-    )
+def _versions(plan: Plan) -> set[tuple[str, str]]:
+    """The runs that are executed, each with its probed code."""
+    return {(run.run, run.sources or "") for run in plan.runs if run.skipped is None}
