@@ -43,17 +43,16 @@ def check(made: Random, checkpoints: str, asked: set[int] | None, seed: int) -> 
         if checkpoints == "sparse":
             drop_some_checkpoints(project, run, random.Random(seed))
         project.commit(made.probed)
-        wanted = [row for row in logged(project, "probe") if asked is None or row[0].get("epoch") in (None, *asked)]
+        wanted = [row for row in logged(project, "probe") if asked is None or row[0].get("epoch") in asked]
         iterations: dict[str, Any] = {} if asked is None else {"iterations": {"epoch": asked}}
 
         done = project.replay("probe", **iterations)
 
-        if "none that is asked for" in (done.plan.runs[0].skipped or ""):
-            wanted = []
         results = list(done.results.values())
         assert all(result.outcome == "answered" for result in results), results
         truth = sorted(((*(float(row.get(loop, -1)) for loop in LEVELS), value) for row, value in wanted), key=repr)
-        assert repr(project.answers("probe", *LEVELS)) == repr(truth), results
+        found = [row for row in project.answers("probe", *LEVELS) if asked is None or row[0] >= 0]
+        assert repr(found) == repr(truth), results
         for result in results if currently_in_test_context() else []:
             event(f"{checkpoints}: {result.fidelity}")
 

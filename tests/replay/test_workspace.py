@@ -150,7 +150,7 @@ def test_an_input_that_stayed_is_linked(project: Project, tmp_path: Path) -> Non
     assert os.readlink(tmp_path / "temporary/data/rows.csv") == str(project.repo.folder / "data/rows.csv")
 
 
-def test_other_files_are_linked_where_they_are_older_than_the_run(project: Project, tmp_path: Path) -> None:
+def test_other_files_are_brought_where_they_are_older_than_the_run(project: Project, tmp_path: Path) -> None:
     """Not what was written since, and nothing of tools and environments."""
     for path in ("old.bin", "new.bin", ".venv/pyvenv.cfg", ".venv/lib/x", "store/objects/x", "pkg/__pycache__/x.pyc"):
         project.repo.write(path, "x")
@@ -162,10 +162,12 @@ def test_other_files_are_linked_where_they_are_older_than_the_run(project: Proje
 
     bring_unchanged(str(project.repo.folder), folder, before=100.0, exclude=[project.repo.folder / "store"])
 
-    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink()) == [
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
         "data/rows.csv",
         "old.bin",
     ]
+    (folder / "old.bin").write_text("of the replay")
+    assert (project.repo.folder / "old.bin").read_text() == "x"
 
 
 def test_inputs_that_changed_are_told(project: Project, tmp_path: Path) -> None:

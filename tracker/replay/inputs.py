@@ -1,7 +1,8 @@
 """The files of a run's project that its snapshot lacks, such as data that git ignores, brought into a workspace.
 
-What was not written since the run is linked: the run did not write to it, so its replay does not either. What was
-written since is copied, so that a script which writes to its inputs does not reach the original.
+Input files that were not written since the run are linked: the run read them and did not write to them, so its replay
+does not either. All else is copied, so that a script which writes to it does not reach the original; only what is too
+large for that is linked.
 """
 
 from __future__ import annotations
@@ -47,27 +48,30 @@ def bring_inputs(inputs: Iterable[InputFile], root: str | None, project: Path) -
 
 
 def bring_unchanged(root: str | None, project: Path, *, before: float, exclude: Iterable[Path] = ()) -> int:
-    """Link the other files of the original project that were last written ``before`` (Unix seconds) the run began.
+    """Bring the other files of the original project that were last written ``before`` (Unix seconds) the run began.
 
     The run may have read them where nobody looked: before its first record, or from a library that is not written in
-    Python. Folders of tools, environments and ``exclude`` are left out. Returns how many; at most ``MAX_FILES``.
+    Python. It may also have written them before its first record, or write them now and not then. So they are copied,
+    the smallest first, up to ``COPY_BYTES``; the rest is linked. Folders of tools, environments and ``exclude`` are
+    left out. Returns how many; at most ``MAX_FILES``.
     """
     if root is None or not os.path.isdir(root):
         return 0
-    count = 0
-    for name in _older_files(root, before, {os.path.realpath(path) for path in exclude}):
+    count, room_bytes = 0, COPY_BYTES
+    for size_bytes, name in sorted(_older_files(root, before, {os.path.realpath(path) for path in exclude})):
         target = project / name
         if count >= MAX_FILES:
             break
         if not os.path.lexists(target) and _is_inside(target.parent, project):
             with suppress(OSError):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(os.path.join(root, name))
+                room_bytes -= _copy_or_link(Path(root, name), target, size_bytes, room_bytes)
                 count += 1
     return count
 
 
-def _older_files(root: str, before: float, excluded: set[str]) -> Iterator[str]:
+def _older_files(root: str, before: float, excluded: set[str]) -> Iterator[tuple[int, str]]:
+    """Sizes and names."""
     folders, visited = [root], 0
     while folders and visited < _MAX_VISITED:
         folder = folders.pop()
@@ -77,8 +81,10 @@ def _older_files(root: str, before: float, excluded: set[str]) -> Iterator[str]:
                 if entry.is_dir(follow_symlinks=False):
                     if not _is_foreign(entry, excluded):
                         folders.append(entry.path)
-                elif entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mtime < before:
-                    yield os.path.relpath(entry.path, root)
+                elif entry.is_file(follow_symlinks=False):
+                    found = entry.stat(follow_symlinks=False)
+                    if found.st_mtime < before:
+                        yield found.st_size, os.path.relpath(entry.path, root)
 
 
 def _is_foreign(entry: os.DirEntry[str], excluded: set[str]) -> bool:
@@ -96,11 +102,18 @@ def _bring(source: Path, target: Path, file: InputFile, room_bytes: int) -> int:
     found = source.stat()
     unchanged = abs(found.st_mtime - file.modified) < _SAME_TIME_S and found.st_size == file.size_bytes
     if not unchanged:
-        if _clone(source, target):
-            return 0
-        if found.st_size <= room_bytes:
-            shutil.copy2(source, target)
-            return found.st_size
+        return _copy_or_link(source, target, found.st_size, room_bytes)
+    target.symlink_to(source)
+    return 0
+
+
+def _copy_or_link(source: Path, target: Path, size_bytes: int, room_bytes: int) -> int:
+    """Returns how many bytes were copied."""
+    if _clone(source, target):
+        return 0
+    if size_bytes <= room_bytes:
+        shutil.copy2(source, target)
+        return size_bytes
     target.symlink_to(source)
     return 0
 
