@@ -1,175 +1,165 @@
-"""Replays that are killed, at random moments and in any of their processes, and replays that run at the same time."""
+"""Replays whose processes are killed, and replays that meet: nothing is lost, and nothing is done twice."""
 
 from __future__ import annotations
 
+import json
 import os
-import random
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.replay.programs import Project, logged, make_project, program
-from tracker.replay.documents import SliceResult
-from tracker.replay.slices import DONE
-from tracker.store.documents import decode
+from tests.replay.programs import Project, make_project, program, truth
+from tracker.replay.asking import plan_replay, read_replay, replay
+from tracker.replay.documents import Question
 
-BODY = """
+TRAIN = """
 import time
 import numpy as np
 import tracker
 
-seed = tracker.arg("seed", 0)
-rng = np.random.default_rng(seed)
+rng = np.random.default_rng(int(tracker.arg("seed", 1)))
 w = np.zeros(3)
 with tracker.checkpointing(w=w):
-    for epoch in tracker.loop("epoch", range(4)):
-        for step in tracker.loop("step", range(5)):
+    for epoch in tracker.loop("epoch", range(3)):
+        for step in tracker.loop("step", range(4)):
             w += rng.normal(size=3)
-            time.sleep(0.02)
             tracker.log("loss", float(w.sum()))
+            time.sleep(0.05)
             # inner
 """
-ASK = """
-import sys, tracker
-done = tracker.replay("probe", store=sys.argv[1], workers=2)
-print(*sorted(result.outcome for result in done.results.values()))
-"""
-RUNS = 3
-
-
-@dataclass
-class Asking:
-    """Orchestrating processes over a project, and the folder in which all their workspaces lie."""
-
-    project: Project
-    temporary: Path
-
-    def start(self) -> subprocess.Popen[str]:
-        """Begin to ask, in a process of its own."""
-        command = [sys.executable, "-c", ASK, str(self.project.url)]
-        environment = {**os.environ, "TMPDIR": str(self.temporary)}
-        return subprocess.Popen(command, cwd=self.project.folder, env=environment, stdout=subprocess.PIPE, text=True)
-
-    def ask(self) -> list[str]:
-        """Ask to the end: the outcomes."""
-        process = self.start()
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0
-        return output.split()
-
-    def processes(self, word: str = "") -> list[psutil.Process]:
-        """Processes of workspaces."""
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            text = " ".join(process.info["cmdline"] or ())
-            if str(self.temporary) in text and word in text:
-                found.append(process)
-        return found
-
-    def programs(self) -> list[psutil.Process]:
-        """The processes that execute the recorded program, not those that guard them."""
-        return [process for process in self.processes("train.py") if "guard.py" not in " ".join(process.cmdline())]
-
-    def results(self) -> dict[str, bytes]:
-        """The results that are done, by key."""
-        store = self.project.store
-        keys = [info.key for info in store.list("replays/") if "/slices/" in info.key]
-        found = {key: store.get(key) for key in keys}
-        return {key: data for key, data in found.items() if decode(data, SliceResult, key=key).outcome in DONE}
-
-    def wait_until_gone(self) -> None:
-        """Return when no process is left; a failure after a long time."""
-        end = time.monotonic() + 60
-        while self.processes() and time.monotonic() < end:
-            time.sleep(0.05)
-        assert self.processes() == []
+PROBE = 'tracker.log("probe", float(w.max()))'
 
 
 @pytest.fixture
-def asking(tmp_path: Path) -> Iterator[Asking]:
-    """Three runs of a program, and a probe that they lack."""
-    project = make_project(tmp_path)
-    project.commit(program(BODY))
-    for seed in range(RUNS):
-        project.record(f"seed={seed}")
-    project.commit(program(BODY, inner='tracker.log("probe", float(w.max()) + step)'))
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    made = Asking(project, temporary)
-    yield made
-    made.wait_until_gone()
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Three runs with other seeds, and a probe in today's code."""
+    monkeypatch.setenv("PYTEST_TRUTH", str(tmp_path))
+    found = make_project(tmp_path)
+    found.commit(program(TRAIN))
+    for seed in (1, 2, 3):
+        found.record(f"seed={seed}")
+    found.commit(program(TRAIN, inner=PROBE))
+    return found
 
 
-def truth(project: Project) -> list[tuple[Any, ...]]:
-    """Of all runs together."""
-    rows = [row for seed in range(RUNS) for row in logged(project, "probe", seed=seed)]
-    return sorted((row["epoch"], row["step"], value) for row, value in rows)
+def begin(project: Project) -> subprocess.Popen[bytes]:
+    """The command that asks, in a process of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "tracker",
+        "replay",
+        "probe",
+        "--yes",
+        "--workers",
+        "2",
+        "--store",
+        str(project.url),
+    ]
+    return subprocess.Popen(command, cwd=project.folder, env=dict(os.environ), stderr=subprocess.DEVNULL, stdout=-3)
 
 
-@pytest.mark.parametrize("kills", [pytest.param(3, id="quick"), pytest.param(25, id="full", marks=pytest.mark.slow)])
-def test_a_killed_replay_is_taken_up_where_it_was(asking: Asking, kills: int) -> None:
-    """At random moments: what was done stays as it is, asking again does the rest, and no process is left behind."""
-    chance = random.Random(kills)
-    done: dict[str, bytes] = {}
-    for _ in range(kills):
-        process = asking.start()
-        time.sleep(chance.uniform(0.2, 3.0))
-        process.kill()
-        process.communicate()
-        asking.wait_until_gone()
-        assert done.items() <= asking.results().items()
-        done = asking.results()
-
-    asking.ask()
-
-    assert done.items() <= asking.results().items()
-    assert len(asking.results()) == RUNS
-    assert asking.project.values("probe", "epoch", "step") == truth(asking.project)
-    assert asking.project.fidelities("probe") == {"exact"}
+def wanted() -> list[tuple[Any, ...]]:
+    """All answers for all three runs."""
+    source = program(TRAIN, inner=PROBE)
+    return sorted(row for seed in (1, 2, 3) for row in truth(source, "probe", "epoch", "step", seed=seed))
 
 
-@pytest.mark.parametrize("victim", ["the program", "its guard"])
-def test_a_killed_worker_costs_its_slice_alone(asking: Asking, victim: str) -> None:
-    """It is told as failed, the others go on, and asking again does it."""
-    process = asking.start()
-    while not (found := asking.programs()):
-        assert process.poll() is None
-    (found[0] if victim == "the program" else found[0].parent() or found[0]).kill()
-    output, _ = process.communicate(timeout=120)
-
-    again = asking.ask()
-
-    assert sorted(output.split()) == ["answered"] * (RUNS - 1) + ["failed"]
-    assert again.count("answered") == len(again)
-    assert asking.project.values("probe", "epoch", "step") == truth(asking.project)
+def results(project: Project) -> dict[str, float]:
+    """The result documents by name, with the times at which they were written."""
+    return {str(path): path.stat().st_mtime_ns for path in project.url.glob("replays/*/slices/*.json")}
 
 
-def test_two_replays_of_the_same_probe_at_once(asking: Asking) -> None:
-    """Both end well, and the answers are there once."""
-    together = [asking.start(), asking.start()]
-
-    outputs = [process.communicate(timeout=120)[0].split() for process in together]
-
-    assert all(outcome == "answered" for output in outputs for outcome in output)
-    assert asking.project.values("probe", "epoch", "step") == truth(asking.project)
+def children_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
-def test_asking_twice_does_nothing_the_second_time(asking: Asking) -> None:
-    """Every run is answered."""
-    first = asking.ask()
-    before = asking.results()
+def _runs_script(process: psutil.Process) -> bool:
+    """Whether it is the user's program, and not what watches over it."""
+    try:
+        return process.cmdline()[1:2] != [] and process.cmdline()[1].endswith("train.py")
+    except psutil.Error:
+        return False
 
-    again = asking.project.replay("probe")
 
-    assert first == ["answered"] * RUNS
+@pytest.mark.parametrize("done_before", [0, 1, 2])
+def test_a_killed_replay_is_taken_up(project: Project, done_before: int) -> None:
+    """Killed when so many slices were done: asked again, it does the others, and leaves no process behind."""
+    process = begin(project)
+    deadline = time.monotonic() + 60
+    while (len(results(project)) < done_before or not children_of(process)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    children = children_of(process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = results(project)
+    psutil.wait_procs(children, timeout=10)
+    left = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+    assert begin(project).wait(120) == 0
+
+    assert left == []
+    assert {name: results(project)[name] for name in kept} == kept
+    assert project.values("probe", "epoch", "step") == wanted()
+    assert project.fidelities("probe") == {"exact"}
+    assert len({Path(name).parents[1] for name in results(project)}) == 1  # one replay, taken up
+
+
+def test_a_killed_worker_fails_alone(project: Project) -> None:
+    """Its slice says so, the others have answers, and asking again does the one that is left."""
+    process = begin(project)
+    deadline = time.monotonic() + 60
+    victims: list[psutil.Process] = []
+    while not victims and time.monotonic() < deadline:
+        victims = [child for child in children_of(process) if _runs_script(child)]
+    victims[0].kill()
+    code = process.wait(120)
+
+    (folder,) = project.url.glob("replays/*")
+    first = read_replay(project.store, folder.name)
+    assert code == 1
+    assert sorted(result.outcome for result in first.results.values()) == ["answered", "answered", "failed"]
+
+    assert begin(project).wait(120) == 0
+    assert project.values("probe", "epoch", "step") == wanted()
+
+
+def test_asking_twice_gives_one_answer(project: Project) -> None:
+    """The second time there is nothing to execute."""
+    project.replay("probe", workers=2)
+    before = results(project)
+
+    again = project.replay("probe")
+
     assert again.plan.slices == ()
-    assert all("answered by replay" in (planned.skipped or "") for planned in again.plan.runs)
-    assert asking.results() == before
-    assert asking.project.values("probe", "epoch", "step") == truth(asking.project)
+    assert all("answered by replay" in (run.skipped or "") for run in again.plan.runs)
+    assert results(project) == before
+    assert project.values("probe", "epoch", "step") == wanted()
+
+
+def test_two_replays_at_once_agree(project: Project) -> None:
+    """Both end well, whoever files first, and every context has one value."""
+    processes = [begin(project), begin(project)]
+
+    assert [process.wait(180) for process in processes] == [0, 0]
+    assert project.values("probe", "epoch", "step") == wanted()
+    assert project.fidelities("probe") == {"exact"}
+
+
+def test_a_plan_is_data(project: Project) -> None:
+    """What is planned on one machine is executed by any other that has the store: the plan is one JSON document."""
+    planned = plan_replay(project.store, Question(names=("probe",)), root=project.folder, workers=3)
+    done = replay("probe", root=project.folder, store=project.url, workers=3)
+    document = json.loads((project.url / "replays" / done.id / "plan.json").read_text())
+
+    assert [piece["run"] for piece in document["slices"]] == [piece.run for piece in planned.plan.slices]
+    assert document["workers"] == 3
