@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType, MappingProxyType
 from typing import Any
@@ -75,12 +75,13 @@ def capture_state(
             found.missing[f"object {name!r}"] = f"{type(exc).__name__}: {exc}"
     found.generators = capture_generators(found.tensors)
     states = []
+    arrays = list(_arrays_in(list(objects.values())))
     for number, variables in enumerate(_variables_at(objects, spot)):
         if like is not None:
             known = like.frames[number].values if number < len(like.frames) else {}
             variables.values = {name: value for name, value in variables.values.items() if name in known}
         kept = beginning.kept(variables) if beginning is not None else None
-        states.append(replace(_capture_variables(number, variables, capturing), kept=kept))
+        states.append(replace(_capture_variables(number, variables, capturing, arrays), kept=kept))
         found.missing |= {f"variable {name!r}": reason for name, reason in states[-1].missing.items()}
         found.can_begin = found.can_begin and not variables.iterators
     found.frames = tuple(states)
@@ -115,18 +116,38 @@ def _variables_at(objects: Mapping[str, Any], spot: Spot) -> list[Variables]:
     return [*found, read_globals(spot.outer, but=but)]
 
 
-def _capture_variables(number: int, variables: Variables, capturing: Capturing) -> FrameState:
+def _capture_variables(number: int, variables: Variables, capturing: Capturing, arrays: list[Any]) -> FrameState:
     state = FrameState(function=variables.function, file=_relative(variables.file))
     for name, value in variables.values.items():
         is_presumed = name in variables.presumed
         try:
             if size_of(value) > (_MAX_PRESUMED_BYTES if is_presumed else _MAX_CHANGED_BYTES):
                 raise Uncapturable(name, type(value).__name__, "is too large; register it with checkpointing()")
+            if not is_presumed and _is_view(value, arrays):
+                raise Uncapturable(name, type(value).__name__, "is a view of a registered array")
             state.values[name] = capturing.take(value, _part(number, state, name))
         except Uncapturable as exc:
             if not is_presumed:
                 state.missing[name] = str(exc)
     return state
+
+
+def _arrays_in(values: list[Any], depth: int = 0) -> Iterator[Any]:
+    """The NumPy arrays among registered objects, and in containers of them."""
+    for value in values:
+        if hasattr(value, "__array_interface__"):
+            yield value
+        elif depth < _MAX_DEPTH and isinstance(value, Mapping | list | tuple):
+            yield from _arrays_in(list(value.values() if isinstance(value, Mapping) else value), depth + 1)
+
+
+def _is_view(value: Any, arrays: list[Any]) -> bool:
+    """Whether a variable shows memory of a registered array, which a restored copy would not."""
+    if getattr(value, "base", None) is None or not hasattr(value, "__array_interface__"):
+        return False
+    import numpy as np
+
+    return any(np.may_share_memory(value, array) for array in arrays)
 
 
 def _part(number: int, frame: FrameState, name: str) -> str:

@@ -69,8 +69,8 @@ class Restorer:
         if not before and self._must_run(position):
             return False
         manifest = self._exits.get(place_of(position))
-        if manifest is None:
-            return before
+        if manifest is None or (manifest.missing and not before):
+            return before  # what it lacks would be wrong after it, so the block is executed
         advance(manifest.position.consumed)
         self._restore(manifest, spot)
         self._report(position, "skipped")

@@ -99,7 +99,7 @@ class Taker:
         began = time.perf_counter()
         capture = capture_state(self.objects, spot, beginning=self._beginning)
         for name, reason in capture.missing.items():
-            self._tell(f"{name} is not part of the checkpoints, so replays cannot be exact: {reason}")
+            self._tell(f"{name} is not part of the checkpoints, so replays execute every block again: {reason}")
         copied_s = time.perf_counter() - began
         self.policy.took(copied_s)
         manifest = Manifest(
