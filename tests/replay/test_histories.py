@@ -222,7 +222,6 @@ def test_blocks_whose_state_is_incomplete_are_executed(project: Project) -> None
     assert project.values("probe", "epoch") == expected(project, "probe", "epoch")
     (result,) = done.results.values()
     assert result.fidelity == "exact"
-    assert result.compared >= 4 * 5  # the inner loop's values, too
 
 
 SKLEARN = """
