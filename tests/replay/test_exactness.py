@@ -150,6 +150,21 @@ with tracker.checkpointing(rng=rng):
         # outer
 """
 
+VIEWS = """
+import numpy as np
+import tracker
+
+w, last, head = np.arange(4.0), 0.0, np.zeros(2)
+with tracker.checkpointing(last=[last]):
+    for epoch in tracker.loop("epoch", range(4)):
+        for step in tracker.loop("step", range(2)):
+            w = w + 1.0
+            head = w[:2]
+        head += epoch
+        tracker.log("last", float(w.sum()))
+        # outer
+"""
+
 CASES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "inner of two": (TWO_LEVELS, "inner", INNER, ("epoch", "step")),
     "outer of two": (TWO_LEVELS, "outer", OUTER, ("epoch",)),
@@ -164,6 +179,7 @@ CASES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "after a single loop": (ONE_LEVEL, "after", 'tracker.log("probe", count * float(w.min()))', ()),
     "an iterator that outlives its loop": (BREAKS, "outer", 'tracker.log("probe", taken + float(w[0]))', ("epoch",)),
     "other names of objects": (ALIASES, "outer", 'tracker.log("probe", float(view.sum()) + sum(same))', ("epoch",)),
+    "views of arrays": (VIEWS, "outer", 'tracker.log("probe", float(w.sum() + head[0]))', ("epoch",)),
     "after a break": (BREAKS, "after", 'tracker.log("probe", epoch + taken)', ()),
 }
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from types import FrameType, MappingProxyType
 from typing import Any
 
-from msgspec.structs import replace
-
 from tracker.checkpoint.beginnings import Began, Beginning, existing
 from tracker.checkpoint.blocks import Spot
 from tracker.checkpoint.capturing import Capturing
@@ -75,13 +73,16 @@ def capture_state(
             found.missing[f"object {name!r}"] = f"{type(exc).__name__}: {exc}"
     found.generators = capture_generators(found.tensors)
     states = []
-    arrays = list(_arrays_in(list(objects.values())))
-    for number, variables in enumerate(_variables_at(objects, spot)):
+    everything = _variables_at(objects, spot)
+    changed = [value for each in everything for value in each.changed()]
+    # Looking for arrays takes time where there are long lists, and is only needed for views.
+    arrays = list(_arrays_in([*objects.values(), *changed])) if any(map(_has_base, changed)) else []
+    for number, variables in enumerate(everything):
         if like is not None:
             known = like.frames[number].values if number < len(like.frames) else {}
             variables.values = {name: value for name, value in variables.values.items() if name in known}
         kept = beginning.kept(variables) if beginning is not None else None
-        states.append(replace(_capture_variables(number, variables, capturing, arrays), kept=kept))
+        states.append(_capture_variables(number, variables, capturing, arrays, kept))
         found.missing |= {f"variable {name!r}": reason for name, reason in states[-1].missing.items()}
         found.can_begin = found.can_begin and not variables.iterators
     found.frames = tuple(states)
@@ -116,15 +117,17 @@ def _variables_at(objects: Mapping[str, Any], spot: Spot) -> list[Variables]:
     return [*found, read_globals(spot.outer, but=but)]
 
 
-def _capture_variables(number: int, variables: Variables, capturing: Capturing, arrays: list[Any]) -> FrameState:
-    state = FrameState(function=variables.function, file=_relative(variables.file))
+def _capture_variables(
+    number: int, variables: Variables, capturing: Capturing, arrays: list[Any], kept: dict[str, str] | None
+) -> FrameState:
+    state = FrameState(function=variables.function, file=_relative(variables.file), kept=kept)
     for name, value in variables.values.items():
         is_presumed = name in variables.presumed
         try:
             if size_of(value) > (_MAX_PRESUMED_BYTES if is_presumed else _MAX_CHANGED_BYTES):
                 raise Uncapturable(name, type(value).__name__, "is too large; register it with checkpointing()")
-            if not is_presumed and _is_view(value, arrays):
-                raise Uncapturable(name, type(value).__name__, "is a view of a registered array")
+            if not is_presumed and name not in (kept or ()) and _is_view(value, arrays):
+                raise Uncapturable(name, type(value).__name__, "is a view of another array")
             state.values[name] = capturing.take(value, _part(number, state, name))
         except Uncapturable as exc:
             if not is_presumed:
@@ -133,7 +136,7 @@ def _capture_variables(number: int, variables: Variables, capturing: Capturing, 
 
 
 def _arrays_in(values: list[Any], depth: int = 0) -> Iterator[Any]:
-    """The NumPy arrays among registered objects, and in containers of them."""
+    """The NumPy arrays among objects and variables, and in containers of them."""
     for value in values:
         if hasattr(value, "__array_interface__"):
             yield value
@@ -141,13 +144,20 @@ def _arrays_in(values: list[Any], depth: int = 0) -> Iterator[Any]:
             yield from _arrays_in(list(value.values() if isinstance(value, Mapping) else value), depth + 1)
 
 
+def _has_base(value: Any) -> bool:
+    return hasattr(value, "__array_interface__") and getattr(value, "base", None) is not None
+
+
 def _is_view(value: Any, arrays: list[Any]) -> bool:
-    """Whether a variable shows memory of a registered array, which a restored copy would not."""
-    if getattr(value, "base", None) is None or not hasattr(value, "__array_interface__"):
+    """Whether a variable shows memory of another array, which a restored copy would not.
+
+    Where both were there as the loop began, the state goes into both, and they stay what they are.
+    """
+    if not _has_base(value):
         return False
     import numpy as np
 
-    return any(np.may_share_memory(value, array) for array in arrays)
+    return any(array is not value and np.may_share_memory(value, array) for array in arrays)
 
 
 def _part(number: int, frame: FrameState, name: str) -> str:

@@ -38,6 +38,10 @@ class Variables:
     presumed: set[str] = field(default_factory=set)
     iterators: set[str] = field(default_factory=set)
 
+    def changed(self) -> list[Any]:
+        """The values that the loop assigns or changes, as far as the source shows."""
+        return [value for name, value in self.values.items() if name not in self.presumed]
+
 
 def frames_between(outer: FrameType, inner: FrameType) -> list[FrameType] | None:
     """The frames from ``outer`` down to ``inner``; ``None`` when ``inner`` was not called from ``outer``."""
