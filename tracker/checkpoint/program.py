@@ -75,8 +75,9 @@ def capture_state(
     states = []
     everything = _variables_at(objects, spot)
     changed = [value for each in everything for value in each.changed()]
-    # Looking for arrays takes time where there are long lists, and is only needed for views.
-    arrays = list(_arrays_in([*objects.values(), *changed])) if any(map(_has_base, changed)) else []
+    # Looking for arrays takes time where there are long lists, and is only needed for views. What `like` holds is none.
+    looks = like is None and any(map(_has_base, changed))
+    arrays = list(_arrays_in([*objects.values(), *changed])) if looks else []
     for number, variables in enumerate(everything):
         if like is not None:
             known = like.frames[number].values if number < len(like.frames) else {}
