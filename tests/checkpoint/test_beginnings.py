@@ -17,10 +17,10 @@ def test_what_is_kept_replaced_and_swapped() -> None:
     first, second, weights = [1], [2], np.zeros(2)
     beginning = Beginning([Variables("main", "f.py", {"a": first, "b": second, "w": weights, "n": 1})])
 
-    found = beginning.kept(Variables("main", "f.py", {"a": second, "b": [3], "w": weights, "n": 1}))
+    found = beginning.kept(0, Variables("main", "f.py", {"a": second, "b": [3], "w": weights, "n": 1}))
 
     assert found == {"a": "b", "w": "w"}
-    assert beginning.kept(Variables("train", "f.py", {"a": first})) is None
+    assert beginning.kept(1, Variables("train", "f.py", {"a": first})) is None
 
 
 def test_where_a_state_goes() -> None:
@@ -43,4 +43,4 @@ def test_arrays_are_not_kept_in_memory() -> None:
     gc.collect()
 
     assert watched() is None
-    assert beginning.kept(Variables("main", "f.py", {"w": np.zeros(2)})) == {}
+    assert beginning.kept(0, Variables("main", "f.py", {"w": np.zeros(2)})) == {}

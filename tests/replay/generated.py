@@ -267,20 +267,41 @@ def loops(draw: st.DrawFn, depth: int, names: tuple[str, ...]) -> list[Line]:
     return lines
 
 
+# Everything that statements may assign, for functions that change the variables of the program.
+SHARED = "w, v, view, items, table, chosen, alias, count, total, a, b, best, text, last, grid, row, stream"
+
+
+@st.composite
+def functions(draw: st.DrawFn, word: str) -> tuple[Line, Line]:
+    """A function with a loop that changes the program's variables, and its call."""
+    name, counts = draw(st.sampled_from(LOOPS[1:])), draw(st.booleans())
+    body = draw(blocks(1, (), name))
+    loop = Line(f'for {name} in tracker.loop("{name}", range({draw(st.integers(0, 3))})):', body)
+    local = (Line("mine = [0.0]"), loop, Line("mine.append(total)"), Line("return sum(mine)", is_place=False))
+    inside = (Line(f"{word} {SHARED}", is_place=False), *(local if counts else (loop,)))
+    call = Line("total = total / 4 + helped(w)" if counts else "helped(w)")
+    return Line("def helped(given):", inside, is_place=False), call
+
+
 @st.composite
 def programs(draw: st.DrawFn) -> Random:
     """A program with one checkpointed loop: at the top level or in a function, its blocks in line or in functions."""
     seed = draw(st.integers(0, 9))
     names = LOOPS[1:] if draw(st.integers(0, 4)) else ()
     body = draw(blocks(0, names, "epoch"))
+    in_main = draw(st.booleans())
+    defined: tuple[Line, ...] = ()
+    if draw(st.integers(0, 2)) == 0:
+        function, call = draw(functions("nonlocal" if in_main else "global"))
+        defined, body = (function,), (*body, call) if draw(st.booleans()) else (call, *body)
     end = (log("outer", "total + float(w.sum())"),) if draw(st.integers(0, 4)) else ()
     epochs = Line(f'for epoch in tracker.loop("epoch", range({draw(st.integers(2, 5))})):', (*body, *end))
     registered = Line(f"with tracker.checkpointing({draw(st.sampled_from(REGISTERED))}):", (epochs,))
     before = draw(st.lists(st.sampled_from(CHANGES), max_size=2))
     after = [Line(draw(st.sampled_from(CHANGES))), Line('tracker.log("end", total)')]
-    main = (fixed(STATE.format(seed=seed)), *map(Line, before), registered, *after)
+    main = (fixed(STATE.format(seed=seed)), *defined, *map(Line, before), registered, *after)
     head = fixed(HEAD.format(seed=seed) + "\nfrom itertools import islice\n")
-    function = (head, Line("def main():", main, is_place=False), fixed("main()"))
-    lines = function if draw(st.booleans()) else (head, *main)
+    wrapped = (head, Line("def main():", main, is_place=False), fixed("main()"))
+    lines = wrapped if in_main else (head, *main)
     probe = " + ".join(draw(st.lists(st.sampled_from(TERMS), min_size=1, max_size=4, unique=True)))
     return Random(lines, draw(st.integers(0, count_places(lines) - 1)), probe)

@@ -39,14 +39,16 @@ class Tensor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     base: str | None = None  # digest of the tensor that a delta begins with
 
 
-class FrameState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FrameState(msgspec.Struct, frozen=True, omit_defaults=True):
     """Plain locals of one function that was running: values by name, as trees of ``tracker.checkpoint.state``."""
 
     function: str  # qualified name; "<module>" for the script itself
     file: str  # relative to the project's root where it lies below it
     values: dict[str, Any] = {}
     missing: dict[str, str] = {}  # name -> why it could not be captured
-    kept: dict[str, str] | None = None  # containers and arrays that were there as the loop began, and their names then
+    # Containers and arrays that were there when the checkpointed loop or the block began, and their names then.
+    kept: dict[str, str] | None = None
+    held: dict[str, str] | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

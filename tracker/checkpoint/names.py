@@ -53,30 +53,31 @@ def names_at_exit(frame: FrameType, loop_line: int | None, block_line: int | Non
 @lru_cache(maxsize=64)
 def global_names(filename: str) -> frozenset[str]:
     """Global variables of a file that its functions assign or change."""
-    tree = _tree(filename)
-    return frozenset() if tree is None else _changed_globals(tree)
+    tree = tree_of(filename)
+    return frozenset() if tree is None else changed_globals(tree)
 
 
 @lru_cache(maxsize=256)
 def _analyse(code: CodeType, loop_line: int | None, block_line: int | None, line: int) -> Names | None:
-    tree = _tree(code.co_filename)
-    scope = None if tree is None else _scope_of(tree, code)
+    tree = tree_of(code.co_filename)
+    scope = None if tree is None else scope_of(tree, code)
     if tree is None or scope is None:
         return None
-    loop = _loop_at(scope, loop_line)
-    block = _loop_at(scope, block_line)
+    loop = loop_at(scope, loop_line)
+    block = loop_at(scope, block_line)
     use = _use([loop] if loop is not None else scope.body)
     local = _bound(scope)
     everywhere = _occurrences(scope)
     dead = {name for other in _over(scope, block, line) for name in _dead(other, everywhere)}
-    changed = (use.stored | use.changed) & local
+    changed = (use.stored | use.changed | _changed_by_inner(scope)) & local
     if isinstance(scope, ast.Module):
-        changed |= _changed_globals(tree)
+        changed |= changed_globals(tree)
     return Names(frozenset(changed - dead), frozenset((use.loaded & local) - changed - dead))
 
 
 @lru_cache(maxsize=64)
-def _tree(filename: str) -> ast.Module | None:
+def tree_of(filename: str) -> ast.Module | None:
+    """The syntax tree of a file; ``None`` where it cannot be read."""
     lines = linecache.getlines(filename)
     try:
         return ast.parse("".join(lines)) if lines else None
@@ -84,7 +85,8 @@ def _tree(filename: str) -> ast.Module | None:
         return None
 
 
-def _scope_of(tree: ast.Module, code: CodeType) -> ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | None:
+def scope_of(tree: ast.Module, code: CodeType) -> ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | None:
+    """The definition that a code object was made from."""
     if code.co_name == "<module>":
         return tree
     for node in ast.walk(tree):
@@ -95,7 +97,7 @@ def _scope_of(tree: ast.Module, code: CodeType) -> ast.Module | ast.FunctionDef 
     return None
 
 
-def _loop_at(scope: ast.AST, line: int | None) -> ast.For | ast.AsyncFor | None:
+def loop_at(scope: ast.AST, line: int | None) -> ast.For | ast.AsyncFor | None:
     """The innermost loop of a scope whose head stands at a line."""
     if line is None:
         return None
@@ -121,6 +123,12 @@ def _inside(scope: ast.AST) -> Iterator[ast.AST]:
         yield node
         if not isinstance(node, _SCOPES):
             waiting.extend(ast.iter_child_nodes(node))
+
+
+def stored_and_changed(nodes: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
+    """Names that pieces of code assign, and those that they change in place where it can be seen."""
+    use = _use(nodes)
+    return use.stored, use.changed
 
 
 def _occurrences(top: ast.AST) -> Counter[str]:
@@ -216,7 +224,18 @@ def _plain_targets(target: ast.expr) -> Iterator[ast.Name]:
         yield from _plain_targets(target.value)
 
 
-def _changed_globals(tree: ast.Module) -> frozenset[str]:
+def _changed_by_inner(scope: ast.AST) -> set[str]:
+    """Names that functions inside of a function assign (``nonlocal``), or change in place and do not own."""
+    found: set[str] = set()
+    if isinstance(scope, _FUNCTIONS):
+        for function in (node for node in ast.walk(scope) if isinstance(node, _FUNCTIONS) and node is not scope):
+            use = _use(function.body)
+            shared = {n for node in _inside(function) if isinstance(node, ast.Nonlocal) for n in node.names}
+            found |= (shared & use.stored) | (use.changed - _bound(function))
+    return found
+
+
+def changed_globals(tree: ast.Module) -> frozenset[str]:
     """Global variables that functions of a file assign (``global``), or change in place and do not own."""
     own = _use(tree.body).stored
     top = {node.name for node in tree.body if isinstance(node, (*_FUNCTIONS, ast.ClassDef))}
@@ -238,5 +257,5 @@ def _changed_globals(tree: ast.Module) -> frozenset[str]:
 @lru_cache(maxsize=64)
 def break_lines(filename: str) -> frozenset[int] | None:
     """The lines of a file with a ``break``; ``None`` where it cannot be read."""
-    tree = _tree(filename)
+    tree = tree_of(filename)
     return None if tree is None else frozenset(node.lineno for node in ast.walk(tree) if isinstance(node, ast.Break))

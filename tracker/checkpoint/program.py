@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 from typing import Any
 
-from tracker.checkpoint.beginnings import Began, Beginning, existing
+from tracker.checkpoint.beginnings import Began, Beginning, existing, numbered
 from tracker.checkpoint.blocks import Spot
 from tracker.checkpoint.capturing import Capturing
 from tracker.checkpoint.generators import capture_generators, restore_generators
@@ -25,6 +25,7 @@ from tracker.checkpoint.variables import (
     write_globals,
     write_variables,
 )
+from tracker.checkpoint.ways import is_reached_anyway
 from tracker.errors import DamagedDocument, Uncapturable
 
 _MAX_CHANGED_BYTES = 256 << 20  # one variable that the loop changes
@@ -58,11 +59,17 @@ class Capture:
 
 
 def capture_state(
-    objects: Mapping[str, Any], spot: Spot, *, like: Manifest | None = None, beginning: Beginning | None = None
+    objects: Mapping[str, Any],
+    spot: Spot,
+    *,
+    like: Manifest | None = None,
+    beginning: Beginning | None = None,
+    entry: Beginning | None = None,
 ) -> Capture:
     """Copy the state at the exit of the block at ``spot``; what cannot be captured is named in ``missing``.
 
-    ``like``: a checkpoint of the same exit; of the variables, only those that it holds.
+    ``like``: a checkpoint of the same exit; of the variables, only those that it holds. ``beginning`` and ``entry``:
+    what was there when the checkpointed loop and the block began.
     """
     found = Capture()
     capturing = Capturing(found.tensors, allow_pickle=True, registered=objects)
@@ -78,30 +85,27 @@ def capture_state(
     # Looking for arrays takes time where there are long lists, and is only needed for views. What `like` holds is none.
     looks = like is None and any(map(_has_base, changed))
     arrays = list(_arrays_in([*objects.values(), *changed])) if looks else []
-    for number, variables in enumerate(everything):
+    for number, (place, variables) in enumerate(numbered(everything)):
         if like is not None:
             known = like.frames[number].values if number < len(like.frames) else {}
             variables.values = {name: value for name, value in variables.values.items() if name in known}
-        kept = beginning.kept(variables) if beginning is not None else None
-        states.append(_capture_variables(number, variables, capturing, arrays, kept))
-        found.missing |= {f"variable {name!r}": reason for name, reason in states[-1].missing.items()}
+        kept = beginning.kept(place, variables) if beginning is not None else None
+        held = entry.kept(place, variables) if entry is not None else None
+        state = FrameState(variables.function, _relative(variables.file), kept=kept, held=held)
+        _capture_variables(number, state, variables, capturing, arrays)
+        states.append(state)
+        found.missing |= {f"variable {name!r}": reason for name, reason in state.missing.items()}
         found.can_begin = found.can_begin and not variables.iterators
     found.frames = tuple(states)
     if not states:
         found.missing["the variables"] = "the two loops do not run in functions that call each other"
+    found.can_begin = found.can_begin and not found.missing and is_reached_anyway(spot)
     return found
 
 
 def begin_at(objects: Mapping[str, Any], spot: Spot) -> Beginning:
-    """Remember which objects the variables hold as the checkpointed loop at ``spot`` begins."""
+    """Remember which objects the variables hold as the loop at ``spot`` begins."""
     return Beginning(_variables_at(objects, spot))
-
-
-def variables_of(frame: FrameType) -> dict[str, dict[str, Any]]:
-    """All variables of the checkpointed loop's function, and the global ones, as restoring wants them."""
-    if frame.f_locals is frame.f_globals:
-        return {frame.f_code.co_qualname: dict(frame.f_globals)}
-    return {frame.f_code.co_qualname: dict(frame.f_locals), GLOBALS: dict(frame.f_globals)}
 
 
 def _variables_at(objects: Mapping[str, Any], spot: Spot) -> list[Variables]:
@@ -119,21 +123,19 @@ def _variables_at(objects: Mapping[str, Any], spot: Spot) -> list[Variables]:
 
 
 def _capture_variables(
-    number: int, variables: Variables, capturing: Capturing, arrays: list[Any], kept: dict[str, str] | None
-) -> FrameState:
-    state = FrameState(function=variables.function, file=_relative(variables.file), kept=kept)
+    number: int, state: FrameState, variables: Variables, capturing: Capturing, arrays: list[Any]
+) -> None:
     for name, value in variables.values.items():
         is_presumed = name in variables.presumed
         try:
             if size_of(value) > (_MAX_PRESUMED_BYTES if is_presumed else _MAX_CHANGED_BYTES):
                 raise Uncapturable(name, type(value).__name__, "is too large; register it with checkpointing()")
-            if not is_presumed and name not in (kept or ()) and _is_view(value, arrays):
+            if not is_presumed and name not in (state.kept or ()) and _is_view(value, arrays):
                 raise Uncapturable(name, type(value).__name__, "is a view of another array")
             state.values[name] = capturing.take(value, _part(number, state, name))
         except Uncapturable as exc:
             if not is_presumed:
                 state.missing[name] = str(exc)
-    return state
 
 
 def _arrays_in(values: list[Any], depth: int = 0) -> Iterator[Any]:
@@ -170,39 +172,46 @@ def _relative(file: str) -> str:
 
 
 def restore_state(
-    manifest: Manifest, tensors: Sequence[TensorData], objects: Mapping[str, Any], spot: Spot, *, began: Began = _NONE
+    manifest: Manifest,
+    tensors: Sequence[TensorData],
+    objects: Mapping[str, Any],
+    spot: Spot,
+    *,
+    began: Began = _NONE,
+    at_entry: bool = False,
 ) -> None:
     """Put a state back: objects first, then variables of the functions that run, and the generators last.
 
-    Values are changed in place, so that other references to them see it; ``began`` (see `variables_of`) has those that
-    the loop began with, and what the loop replaced is replaced again. Loads pickled parts: only for a program that is
-    executed again anyway. ``DamagedDocument`` when the functions are not those of the checkpoint.
+    Values are changed in place, so that other references to them see it; ``began`` has those that were there when the
+    checkpointed loop began, or the block (``at_entry``), and what has been replaced since then is replaced again. Loads
+    pickled parts: only for a program that is executed again anyway. ``DamagedDocument`` when the functions are not
+    those of the checkpoint.
     """
     restoring = Restoring(tensors, trust=True, registered=objects)
     for name, tree in manifest.objects.items():
         if name in objects:
             give_object(restoring, objects[name], tree, f"object.{name}")
     frames = spot.frames() or []
+
+    def restored(number: int, state: FrameState, known: Mapping[str, Any]) -> dict[str, Any]:
+        kept, there = state.held if at_entry else state.kept, began.get(-1 if state.function == GLOBALS else number)
+        return {
+            name: restoring.give(
+                tree, existing(kept, name, there, known.get(name, MISSING)), _part(number, state, name)
+            )
+            for name, tree in state.values.items()
+        }
+
     for number, state in enumerate(manifest.frames):
         if state.function == GLOBALS:
             known = spot.outer.f_globals
-            write_globals(spot.outer, _restored(number, state, known, restoring, began.get(state.function)))
+            write_globals(spot.outer, restored(number, state, known))
         elif number == 0 or spot.inner is not None:  # the iteration begins: the functions of its block do not run yet
             if number >= len(frames) or frames[number].f_code.co_name != state.function.rpartition(".")[2]:
                 raise DamagedDocument(f"the checkpoint was taken in {state.function}, which does not run here")
             known = dict(frames[number].f_locals)
-            write_variables(frames[number], _restored(number, state, known, restoring, began.get(state.function)))
+            write_variables(frames[number], restored(number, state, known))
     restore_generators(manifest.generators, tensors)
-
-
-def _restored(
-    number: int, state: FrameState, known: Mapping[str, Any], restoring: Restoring, began: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    found = {}
-    for name, tree in state.values.items():
-        target = existing(state.kept, name, began, known.get(name, MISSING))
-        found[name] = restoring.give(tree, target, _part(number, state, name))
-    return found
 
 
 def size_of(value: Any, depth: int = 0) -> int:

@@ -13,9 +13,9 @@ from typing import Any
 
 from tracker.checkpoint.blocks import Blocks, Keeper
 from tracker.checkpoint.counting import counts_of
-from tracker.checkpoint.manifest import list_checkpoints
+from tracker.checkpoint.manifest import list_checkpoints, read_manifest
 from tracker.checkpoint.policy import Policy
-from tracker.errors import BadName, NameCollision
+from tracker.errors import BadName, DamagedDocument, KeyNotFound, NameCollision
 from tracker.record.context import current_scope, set_watcher
 from tracker.record.lifecycle import active_run, finish
 from tracker.record.replaying import Order, order
@@ -114,7 +114,12 @@ def _make_keeper(objects: dict[str, Any], *, resume: bool) -> Keeper | None:
 
 
 def _last_checkpoint(run: Run) -> str | None:
-    return max(list_checkpoints(run.store, run.id), default=None)
+    """The last one that a program can begin at; damaged ones are passed over."""
+    for key in reversed(list_checkpoints(run.store, run.id)):
+        with suppress(KeyNotFound, DamagedDocument):
+            if read_manifest(run.store, key).can_begin:
+                return key
+    return None
 
 
 def _restorer(found: Order, objects: dict[str, Any], run: Run) -> Keeper:

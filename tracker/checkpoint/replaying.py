@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tracker.checkpoint.beginnings import Began
+from tracker.checkpoint.beginnings import variables_of
 from tracker.checkpoint.blocks import Spot
 from tracker.checkpoint.counting import Counts
 from tracker.checkpoint.hashing import hash_parts
 from tracker.checkpoint.loading import load_tensors
 from tracker.checkpoint.manifest import Manifest, Position, read_manifest
-from tracker.checkpoint.program import capture_state, restore_state, variables_of
+from tracker.checkpoint.program import capture_state, restore_state
+from tracker.errors import InputError
 from tracker.record.replaying import Order
 from tracker.store.base import Store
 
@@ -41,7 +42,7 @@ class Restorer:
             self._start = read_manifest(store, order.checkpoint)
             self._exits[place_of(self._start.position)] = self._start
         self._pending: Manifest | None = None
-        self._began: Began = {}
+        self._awaited: Manifest | None = None  # begun at, and its block has not been met yet
 
     def begin(self, around: tuple[tuple[str, Any], ...], execution: int, loop: str) -> int:
         """The iteration of the checkpoint to begin at, or the one after it."""
@@ -55,9 +56,10 @@ class Restorer:
         """Restore the checkpoint to begin at: whole, where it is the end of an iteration; else so that its names are
         there for the beginning of the iteration, until the block itself is skipped.
         """
-        self._began = variables_of(spot.outer)
         if self._pending is not None:
-            self._restore(self._pending, spot)
+            began = variables_of([spot.outer])
+            restore_state(self._pending, load_tensors(self.store, self._pending), self.objects, spot, began=began)
+            self._awaited = self._pending if self._pending.position.block >= 0 else None
             self._pending = None
 
     def skip(self, position: Position, spot: Spot, advance: Callable[[int], None]) -> bool:
@@ -71,8 +73,12 @@ class Restorer:
         manifest = self._exits.get(place_of(position))
         if manifest is None or (manifest.missing and not before):
             return before  # what it lacks would be wrong after it, so the block is executed
+        if manifest.position.block_loop != position.block_loop:
+            raise _elsewhere(manifest, f"the loop {position.block_loop!r}")
         advance(manifest.position.consumed)
-        self._restore(manifest, spot)
+        began = variables_of(spot.frames() or [])
+        restore_state(manifest, load_tensors(self.store, manifest), self.objects, spot, began=began, at_entry=True)
+        self._awaited = None if manifest is self._start else self._awaited
         self._report(position, "skipped")
         return True
 
@@ -92,6 +98,8 @@ class Restorer:
 
     def end_iteration(self, position: Position) -> None:
         """End the process after the last iteration that was asked for."""
+        if self._awaited is not None:
+            raise _elsewhere(self._awaited, "the end of the iteration")
         if self._is_divided(position) and self.order.last is not None and position.iteration >= self.order.last:
             self.stop()
 
@@ -117,11 +125,17 @@ class Restorer:
             return False
         return (position.iteration, position.block) <= (start.position.iteration, start.position.block)
 
-    def _restore(self, manifest: Manifest, spot: Spot) -> None:
-        restore_state(manifest, load_tensors(self.store, manifest), self.objects, spot, began=self._began)
-
     def _report(self, position: Position, did: str, **more: Any) -> None:
         if self.order.report:
             line = {"iteration": position.iteration, "block": position.block, "loop": position.block_loop, "did": did}
             with open(self.order.report, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"hash_equal": None, "differing": [], **line, **more}) + "\n")
+
+
+def _elsewhere(manifest: Manifest, met: str) -> InputError:
+    """The program took another way than the run: whatever it did next would be wrong."""
+    position = manifest.position
+    return InputError(
+        f"in {position.loop}={position.iteration} the program met {met} where the run met block {position.block}, "
+        f"{position.block_loop!r}: what it did before the block depends on more than the checkpoint holds"
+    )

@@ -34,14 +34,15 @@ class Resumer:
 
     def skip(self, position: Position, spot: Spot, advance: Callable[[int], None]) -> bool:
         """Blocks up to the checkpoint are not executed again."""
-        return self.restorer.skip(position, spot, advance)
+        return self.restorer.skip(position, spot, advance) or self.taker.skip(position, spot, advance)
 
     def leave(self, position: Position, spot: Spot, block_s: float) -> None:
         """Take a checkpoint, as in any run."""
         self.taker.leave(position, spot, block_s)
 
     def end_iteration(self, position: Position) -> None:
-        """Nothing to do."""
+        """See to it that the block of the checkpoint was met."""
+        self.restorer.end_iteration(position)
 
     def finish(self) -> None:
         """Wait until the last checkpoint is written."""

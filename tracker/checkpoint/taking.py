@@ -46,6 +46,7 @@ class Taker:
         self._thread: threading.Thread | None = None
         self._told: set[str] = set()
         self._beginning: Beginning | None = None
+        self._entry: Beginning | None = None
 
     def build_on(self, manifests: Sequence[Manifest]) -> None:
         """Go on from checkpoints that earlier attempts stored: what they hold is not written again."""
@@ -66,14 +67,19 @@ class Taker:
     def note(self, spot: Spot) -> None:
         """Remember the objects that the loop begins with, once for each of its executions."""
         if self._beginning is None:
-            try:
-                self._beginning = begin_at(self.objects, spot)
-            except Exception as exc:  # noqa: BLE001  code of the objects; states then go into what is there
-                self._tell(f"the variables cannot be looked at: {type(exc).__name__}: {exc}")
+            self._beginning = self._look(spot)
 
     def skip(self, position: Position, spot: Spot, advance: Callable[[int], None]) -> bool:
-        """Every block is executed."""
+        """Every block is executed; what it begins with is remembered."""
+        self._entry = self._look(spot)
         return False
+
+    def _look(self, spot: Spot) -> Beginning | None:
+        try:
+            return begin_at(self.objects, spot)
+        except Exception as exc:  # noqa: BLE001  code of the objects; states then go into what is there
+            self._tell(f"the variables cannot be looked at: {type(exc).__name__}: {exc}")
+            return None
 
     def end_iteration(self, position: Position) -> None:
         """Nothing to do."""
@@ -97,7 +103,8 @@ class Taker:
 
     def _take(self, position: Position, spot: Spot, block_s: float) -> None:
         began = time.perf_counter()
-        capture = capture_state(self.objects, spot, beginning=self._beginning)
+        entry = None if position.block < 0 else self._entry
+        capture = capture_state(self.objects, spot, beginning=self._beginning, entry=entry)
         for name, reason in capture.missing.items():
             self._tell(f"{name} is not part of the checkpoints, so replays execute every block again: {reason}")
         copied_s = time.perf_counter() - began

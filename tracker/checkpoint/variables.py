@@ -21,6 +21,7 @@ _STATELESS_MODULES = (
 _OPTIMIZED = 1  # the flag of code whose variables do not live in a dict: inspect.CO_OPTIMIZED
 _OWN_REFERENCES = 3  # the frame's, ours, and that of the question
 GLOBALS = "<globals>"  # in the place of a function
+_SCALARS = (int, float, complex, str, bytes, bool, type(None))
 _CONTAINERS = (list, dict, set, bytearray)
 
 
@@ -66,7 +67,8 @@ def read_variables(frame: FrameType, *, loop_line: int | None, block_line: int |
         changed, used = set(names.changed), set(names.used)
     for name in sorted(changed | used):
         if name in known and id(known[name]) not in but:
-            _sort(found, name, known[name], certain=name in changed)
+            is_given = loop_line is None and isinstance(known[name], _SCALARS)  # by a caller that may begin again
+            _sort(found, name, known[name], certain=name in changed or is_given)
     return found
 
 
