@@ -83,7 +83,8 @@ def test_what_has_no_state_is_left_out() -> None:
     stream = iter([1, 2])
     found = read_variables(sys._getframe(), loop_line=None, block_line=None, but={id(values)})
 
-    assert not {"json", "helper", "log", "file", "values"} & set(found.values)
+    assert not {"json", "helper", "log", "file"} & set(found.values)
+    assert found.registered == {"values"}
     assert "stream" in found.iterators
     assert all(each is not None for each in (json, log, file, stream, helper))
 

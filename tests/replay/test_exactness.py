@@ -150,6 +150,21 @@ with tracker.checkpointing(rng=rng):
         # outer
 """
 
+SWAPS = """
+import numpy as np
+import tracker
+
+a, b, c = np.zeros(2), np.ones(2), None
+with tracker.checkpointing(a=a, b=b):
+    for epoch in tracker.loop("epoch", range(5)):
+        for step in tracker.loop("step", range(3)):
+            a, b = b, a
+            a += step + 1
+            c = b
+        tracker.log("sum", float(a.sum()))
+        # outer
+"""
+
 VIEWS = """
 import numpy as np
 import tracker
@@ -179,6 +194,7 @@ CASES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "after a single loop": (ONE_LEVEL, "after", 'tracker.log("probe", count * float(w.min()))', ()),
     "an iterator that outlives its loop": (BREAKS, "outer", 'tracker.log("probe", taken + float(w[0]))', ("epoch",)),
     "other names of objects": (ALIASES, "outer", 'tracker.log("probe", float(view.sum()) + sum(same))', ("epoch",)),
+    "variables that swap objects": (SWAPS, "outer", 'tracker.log("probe", float(b[0] * 9 + c[1]))', ("epoch",)),
     "views of arrays": (VIEWS, "outer", 'tracker.log("probe", float(w.sum() + head[0]))', ("epoch",)),
     "after a break": (BREAKS, "after", 'tracker.log("probe", epoch + taken)', ()),
 }

@@ -30,7 +30,8 @@ class Variables:
     """Variables of one frame at the exit of a block.
 
     ``values``: by name, as they are, not copied. ``presumed``: read-only ones whose capture may fail, because nothing
-    shows that they change. ``iterators``: names whose position in a stream is part of the state.
+    shows that they change. ``iterators``: names whose position in a stream is part of the state. ``registered``: names
+    of registered objects, of which only the names are part of this.
     """
 
     function: str
@@ -38,10 +39,11 @@ class Variables:
     values: dict[str, Any] = field(default_factory=dict)
     presumed: set[str] = field(default_factory=set)
     iterators: set[str] = field(default_factory=set)
+    registered: set[str] = field(default_factory=set)
 
     def changed(self) -> list[Any]:
         """The values that the loop assigns or changes, as far as the source shows."""
-        return [value for name, value in self.values.items() if name not in self.presumed]
+        return [value for name, value in self.values.items() if name not in self.presumed | self.registered]
 
 
 def frames_between(outer: FrameType, inner: FrameType) -> list[FrameType] | None:
@@ -56,7 +58,9 @@ def frames_between(outer: FrameType, inner: FrameType) -> list[FrameType] | None
 
 
 def read_variables(frame: FrameType, *, loop_line: int | None, block_line: int | None, but: set[int]) -> Variables:
-    """What belongs to the state of a frame; objects whose ids are in ``but`` are taken care of elsewhere."""
+    """What belongs to the state of a frame. Objects whose ids are in ``but`` are taken care of elsewhere: of them only
+    counts which variables hold them, of those that the loop assigns.
+    """
     found = Variables(function=frame.f_code.co_qualname, file=frame.f_code.co_filename)
     names = names_at_exit(frame, loop_line, block_line)
     known = dict(frame.f_locals)
@@ -66,9 +70,9 @@ def read_variables(frame: FrameType, *, loop_line: int | None, block_line: int |
     else:
         changed, used = set(names.changed), set(names.used)
     for name in sorted(changed | used):
-        if name in known and id(known[name]) not in but:
+        if name in known:
             is_given = loop_line is None and isinstance(known[name], _SCALARS)  # by a caller that may begin again
-            _sort(found, name, known[name], certain=name in changed or is_given)
+            _sort(found, name, known[name], certain=name in changed or is_given, but=but)
     return found
 
 
@@ -77,12 +81,17 @@ def read_globals(frame: FrameType, *, but: set[int]) -> Variables:
     found = Variables(function=GLOBALS, file=frame.f_code.co_filename)
     if frame.f_locals is not frame.f_globals:
         for name in sorted(global_names(frame.f_code.co_filename)):
-            if name in frame.f_globals and id(frame.f_globals[name]) not in but:
-                _sort(found, name, frame.f_globals[name], certain=True)
+            if name in frame.f_globals:
+                _sort(found, name, frame.f_globals[name], certain=True, but=but)
     return found
 
 
-def _sort(found: Variables, name: str, value: Any, *, certain: bool) -> None:
+def _sort(found: Variables, name: str, value: Any, *, certain: bool, but: set[int]) -> None:
+    if id(value) in but:
+        if certain:
+            found.values[name] = value
+            found.registered.add(name)
+        return
     if isinstance(value, _STATELESS):
         return
     if hasattr(type(value), "__next__"):
