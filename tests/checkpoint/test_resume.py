@@ -36,6 +36,37 @@ with tracker.checkpointing(w=w, velocity=velocity, resume=True):
         tracker.log("best", best)
 tracker.log("final", float(w.sum()) + best)
 """
+TORCH = """
+import sys, time
+import torch
+import tracker
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(4)
+torch.set_num_threads(1)
+X = torch.randn(40, 4)
+y = (X.sum(dim=1) > 0).long()
+loader = DataLoader(TensorDataset(X, y), batch_size=10, shuffle=True)
+net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
+best = 0.0
+with tracker.checkpointing(net=net, optimizer=optimizer, scheduler=scheduler, resume=True):
+    for epoch in tracker.loop("epoch", range(6)):
+        for step, (xb, yb) in tracker.loop("step", enumerate(loader)):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(net(xb), yb)
+            loss.backward()
+            optimizer.step()
+            tracker.log("loss", loss.item())
+            time.sleep(float(sys.argv[1]))
+        scheduler.step()
+        best = max(best, float(net(X)[0, 0]))
+        tracker.log("best", best)
+tracker.log("final", best + loss.item())
+"""
+PROGRAMS = ["numpy", pytest.param("torch", marks=pytest.mark.torch)]
 # `velocity` is bound anew in each step: the registered object is the first one, and the variable is a local.
 
 RUN = "my-training"
@@ -60,9 +91,12 @@ def results(store: Path) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize("kills", [1, 3])
-def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path: Path, kills: int) -> None:
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path: Path, kind: str, kills: int) -> None:
     """Killed at random moments and started again: the same values, each once, in one run of several attempts."""
-    (tmp_path / "train.py").write_text(SLOW)
+    if kind == "torch":
+        pytest.importorskip("torch")
+    (tmp_path / "train.py").write_text(TORCH if kind == "torch" else SLOW)
     assert start(tmp_path, tmp_path / "whole", 0.0).wait(60) == 0
     chance = random.Random(kills)
     for _ in range(kills):
