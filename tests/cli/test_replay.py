@@ -130,7 +130,7 @@ def test_a_failing_run_stops_no_other(ask: Start) -> None:
     assert '    File "train.py", line ' in done.stdout
     assert "  ZeroDivisionError: division by zero\n" in done.stdout
     again = ask("odd", "--json")
-    assert sorted(run["state"] for run in json.loads(again.stdout)["runs"]) == ["failed", "skipped", "skipped"]
+    assert sorted(run["state"] for run in json.loads(again.stdout)["runs"]) == ["exact", "exact", "failed"]
 
 
 def test_json_is_one_document(ask: Start) -> None:
@@ -230,11 +230,13 @@ def test_interrupted_and_asked_again(project: Path) -> None:
     assert one.returncode == 130
     assert "are done and kept: the same command goes on\n" in told
 
+    taken_up = max(path.name for path in project.glob(".hindsight/replays/*"))
     done = subprocess.run([*command, "--json"], cwd=project, capture_output=True, text=True, timeout=120)
 
     assert done.returncode == 0
     states = [run["state"] for run in json.loads(done.stdout)["runs"]]
-    assert "skipped" in states  # what was done is not done again
+    assert states == ["exact"] * 3
+    assert json.loads(done.stdout)["replay"] == taken_up  # and what was done is not done again
     frame = tracker.dataframe("third", "fidelity", store=project / ".hindsight")
     assert (len(frame), set(frame["fidelity"])) == (12, {"exact"})
 

@@ -52,14 +52,14 @@ def test_the_diff_applies(tmp_path: Path, newline: str, end: str) -> None:
 
 def test_an_unknown_name_is_refused_with_a_hint() -> None:
     """A name that the new version does not log raises, and similar names are shown."""
-    with pytest.raises(NameNotFound, match=r"nothing called 'los'.*'loss'"):
+    with pytest.raises(NameNotFound, match=r"has the name 'los'.*'loss'"):
         propagate({"s.py": OLD}, {"s.py": NEW}, "los")
 
 
 @pytest.mark.parametrize("line", ["@2", "@99", "loss@1", "other.py@4"])
 def test_a_line_without_the_statement_is_refused(line: str) -> None:
     """A line that holds nothing, or not the named log, raises."""
-    with pytest.raises(InputError, match="No statement for"):
+    with pytest.raises(InputError, match="has no statement for"):
         propagate({"s.py": OLD}, {"s.py": NEW}, line)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 from pathlib import Path
@@ -65,6 +66,7 @@ def test_a_replay_is_the_truth(made: Random, checkpoints: str, asked: set[int] |
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("HINDSIGHT_LONG_TESTS" not in os.environ, reason="takes minutes, and new programs each time")
 @FULL
 @given(programs(), CHECKPOINTS, ITERATIONS, st.integers(0, 99))
 def test_a_replay_is_the_truth_often(made: Random, checkpoints: str, asked: set[int] | None, seed: int) -> None:
