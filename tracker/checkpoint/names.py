@@ -78,6 +78,8 @@ def _analyse(code: CodeType, loop_line: int | None, block_line: int | None, line
 @lru_cache(maxsize=64)
 def tree_of(filename: str) -> ast.Module | None:
     """The syntax tree of a file; ``None`` where it cannot be read."""
+    if filename == "<string>":
+        return None  # Python 3.13 keeps the text of `python -c` under it, which need not be that of this code
     lines = linecache.getlines(filename)
     try:
         return ast.parse("".join(lines)) if lines else None
