@@ -128,12 +128,11 @@ def _capture_variables(
     for name, value in variables.values.items():
         is_presumed = name in variables.presumed
         try:
-            if name in variables.registered:
-                state.values[name] = capturing.take(value, _part(number, state, name))
-                continue
-            if size_of(value) > (_MAX_PRESUMED_BYTES if is_presumed else _MAX_CHANGED_BYTES):
+            is_registered = name in variables.registered  # only named, since its state stands elsewhere
+            if not is_registered and size_of(value) > (_MAX_PRESUMED_BYTES if is_presumed else _MAX_CHANGED_BYTES):
                 raise Uncapturable(name, type(value).__name__, "is too large; register it with checkpointing()")
-            if not is_presumed and name not in (state.kept or ()) and _is_view(value, arrays):
+            may_be_view = not (is_registered or is_presumed or name in (state.kept or ()))
+            if may_be_view and _is_view(value, arrays):
                 raise Uncapturable(name, type(value).__name__, "is a view of another array")
             state.values[name] = capturing.take(value, _part(number, state, name))
         except Uncapturable as exc:

@@ -84,11 +84,6 @@ def _added(outer: dict[str, Any], objects: Mapping[str, Any]) -> Iterator[None]:
             del outer[name]
 
 
-def registered() -> Mapping[str, Any]:
-    """The objects registered where this is called, by name, outermost first; empty outside of ``checkpointing``."""
-    return MappingProxyType(dict(_registered.get() or {}))
-
-
 def _make_keeper(objects: dict[str, Any], *, resume: bool) -> Keeper | None:
     """Who looks after the blocks: it restores them in a replay, and takes checkpoints in an ordinary run."""
     current_scope()[0].ready()  # starts the run, as a log would

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tracker.code.git import Git
+from tracker.code.git import Git, git_program
 from tracker.code.gitconfig import read_config
 from tracker.errors import CodeError
 from tracker.secrets import mask_url
@@ -132,6 +132,19 @@ def find_repository(folder: Path) -> Repository | None:
         if (found := open_repository(candidate, dot_git)) is not None:
             return found
     return _from_environment(folder)
+
+
+def owning_repository(root: Path) -> Repository | None:
+    """The repository whose snapshots hold a project; not one that merely surrounds and ignores it. ``None``: there is
+    none, or no git.
+    """
+    if git_program() is None:
+        return None
+    repository = find_repository(root)
+    if repository is None or root == repository.top:
+        return repository
+    inside = os.fsencode(os.path.relpath(root, repository.top))
+    return None if repository.git.succeeds("check-ignore", "-z", "--stdin", stdin=inside) else repository
 
 
 def open_repository(top: Path, dot_git: Path) -> Repository | None:

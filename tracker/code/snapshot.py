@@ -13,9 +13,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tracker.code.files import capture_files, ship_files
-from tracker.code.git import git_program
 from tracker.code.ignore import escape
-from tracker.code.repository import Repository, find_repository
+from tracker.code.repository import Repository, owning_repository
 from tracker.code.selection import SnapshotSettings, shorten, show_path, with_exclusion
 from tracker.code.shipping import latest_ref, ship
 from tracker.code.worktree import Captured, capture_work_tree
@@ -80,7 +79,7 @@ def take_snapshot(
     root = root.resolve()
     captured = captured or threading.Event()
     settings = _without_store(settings, root, store)
-    repository = _repository_of(root)
+    repository = owning_repository(root)
     if repository is None:
         return _take_files(root, store, settings, captured)
     try:
@@ -89,17 +88,6 @@ def take_snapshot(
         document = _take_files(root, store, settings, captured)
         reasons = [f"git failed, so the files were copied: {exc}", document.problem or ""]
         return replace(document, problem="; ".join(filter(None, reasons)))
-
-
-def _repository_of(root: Path) -> Repository | None:
-    """The repository that the project belongs to; not one that merely surrounds and ignores it."""
-    if git_program() is None:
-        return None
-    repository = find_repository(root)
-    if repository is None or root == repository.top:
-        return repository
-    inside = os.fsencode(os.path.relpath(root, repository.top))
-    return None if repository.git.succeeds("check-ignore", "-z", "--stdin", stdin=inside) else repository
 
 
 def _take_commit(

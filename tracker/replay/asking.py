@@ -18,10 +18,10 @@ from tracker.replay.documents import Fidelity, Plan, PlannedRun, Question, Slice
 from tracker.replay.executors import executor_named
 from tracker.replay.planning import make_plan, read_plan, write_plan
 from tracker.replay.questions import parse_names
+from tracker.replay.slices import DONE, read_result
 from tracker.replay.sources import current_sources
 from tracker.store import keys
 from tracker.store.base import Store
-from tracker.store.documents import decode
 
 _WORST_FIRST: tuple[Fidelity, ...] = ("diverged", "unverified", "close", "exact")
 
@@ -41,7 +41,7 @@ class Replay:
     @property
     def waiting(self) -> list[int]:
         """Slices without an answer: not done yet, or failed."""
-        done = {number for number, result in self.results.items() if result.outcome in ("answered", "diverged")}
+        done = {number for number, result in self.results.items() if result.outcome in DONE}
         return [piece.number for piece in self.plan.slices if piece.number not in done]
 
     def results_of(self, run: str) -> list[SliceResult]:
@@ -172,18 +172,10 @@ def read_replay(store: Store, replay: str) -> Replay:
     except NotFound as exc:
         raise NotFound(f"{store.url} has no replay {replay}: {exc}") from exc
     for piece in found.plan.slices:
-        result = _result(store, replay, piece.number)
+        result = read_result(store, replay, piece.number)
         if result is not None:
             found.results[piece.number] = result
     return found
-
-
-def _result(store: Store, replay: str, number: int) -> SliceResult | None:
-    key = keys.replay_result(replay, number)
-    try:
-        return decode(store.get(key), SliceResult, key=key)
-    except NotFound:
-        return None
 
 
 def _unfinished(store: Store, plan: Plan) -> Replay | None:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from tracker.code.difference import source_files
 from tracker.code.files import capture_files, decode_path
-from tracker.code.git import git_program
 from tracker.code.listing import finish_changes, list_tracked, look_at, start_changes
-from tracker.code.repository import Repository, find_repository
+from tracker.code.repository import Repository, owning_repository
 from tracker.code.scratch import scratch_repository
 from tracker.code.selection import SnapshotSettings, choose, read_rules
 from tracker.errors import CodeError
@@ -48,7 +47,7 @@ def current_sources(root: str | os.PathLike[str]) -> dict[str, str]:
     that are not UTF-8, and links, are left out.
     """
     root = Path(root).resolve()
-    repository = _repository_of(root)
+    repository = owning_repository(root)
     if repository is not None:
         try:
             return _of_repository(repository, root)
@@ -57,17 +56,6 @@ def current_sources(root: str | os.PathLike[str]) -> dict[str, str]:
     files = capture_files(root, _SETTINGS)
     regular = (each for each in files.files if each.kind != "link")
     return _texts((decode_path(each), files.contents[each.digest]) for each in regular)
-
-
-def _repository_of(root: Path) -> Repository | None:
-    """The repository whose snapshots hold the project; not one that merely surrounds and ignores it."""
-    if git_program() is None:
-        return None
-    repository = find_repository(root)
-    if repository is None or root == repository.top:
-        return repository
-    inside = os.fsencode(os.path.relpath(root, repository.top))
-    return None if repository.git.succeeds("check-ignore", "-z", "--stdin", stdin=inside) else repository
 
 
 def _of_repository(repository: Repository, root: Path) -> dict[str, str]:
