@@ -141,7 +141,9 @@ def test_a_destructor_that_logs_does_not_stop_the_log_it_interrupts(tmp_path: Pa
 
         def __del__(self) -> None:
             tracker.log("destroyed", f"{self.number} " + "x" * 500)
+            destroyed.append(self.number)
 
+    destroyed: list[int] = []
     run = tracker.init(store=tmp_path / "store", capture=(), journal_bytes=4096)
     before = gc.get_threshold()
     gc.set_threshold(5, 2, 2)
@@ -152,7 +154,8 @@ def test_a_destructor_that_logs_does_not_stop_the_log_it_interrupts(tmp_path: Pa
             tracker.log("nested", [number])
     finally:
         gc.set_threshold(*before)
-    gc.collect()
+    while len(destroyed) < 600:  # nothing is collected here while another thread is collecting
+        gc.collect()
     tracker.finish()
 
     store = open_store(tmp_path / "store")

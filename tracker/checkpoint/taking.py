@@ -26,6 +26,8 @@ from tracker.store import keys
 from tracker.store.documents import encode
 
 _PATIENCE_S = 600.0  # for the last checkpoint, when the program is done
+_LOOKING_SHARE = 0.01  # of the time that may go into looking at variables before short blocks
+_LONGEST_S = 0.5  # without a look, since one may take long by chance
 
 
 class Taker:
@@ -47,6 +49,8 @@ class Taker:
         self._told: set[str] = set()
         self._beginning: Beginning | None = None
         self._entry: Beginning | None = None
+        self._may_take = True
+        self._look_again = 0.0  # on the clock of time.perf_counter
 
     def build_on(self, manifests: Sequence[Manifest]) -> None:
         """Go on from checkpoints that earlier attempts stored: what they hold is not written again."""
@@ -70,8 +74,13 @@ class Taker:
             self._beginning = self._look(spot)
 
     def skip(self, position: Position, spot: Spot, advance: Callable[[int], None]) -> bool:
-        """Every block is executed; what it begins with is remembered."""
-        self._entry = self._look(spot)
+        """Every block is executed; what it begins with is remembered, where a checkpoint may be taken at its exit."""
+        began = time.perf_counter()
+        self._may_take = self.policy.mode == "all" or began >= self._look_again
+        if self._may_take:
+            self._entry = self._look(spot)
+            ended = time.perf_counter()
+            self._look_again = ended + min((ended - began) / _LOOKING_SHARE, _LONGEST_S)
         return False
 
     def _look(self, spot: Spot) -> Beginning | None:
@@ -86,6 +95,8 @@ class Taker:
 
     def leave(self, position: Position, spot: Spot, block_s: float) -> None:
         """Take a checkpoint here, if the policy wants one."""
+        if position.block >= 0 and not self._may_take:
+            return  # blocks are so short that looking at the variables before each would cost more than it gains
         try:
             if self.policy.mode == "all":
                 self._idle.wait()
