@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tracker.checkpoint.invocations import Invocation
 from tracker.checkpoint.manifest import Manifest
 from tracker.store import keys
-from tracker.store.kinds import ID, Kind, Need
+from tracker.store.kinds import ATTEMPT, ID, Kind, Need
 
 
 def _key(found: Manifest) -> str:
@@ -19,4 +20,20 @@ def _needs(found: Manifest) -> Iterator[Need]:
         yield Need(keys.object_key(digest), "a part of that checkpoint")
 
 
-KINDS = (Kind(rf"runs/{ID}/checkpoints/{ID}/\d{{10}}\.json", Manifest, told_key=_key, needs=_needs),)
+def _needs_of_call(found: Invocation) -> Iterator[Need]:
+    """Arguments that are files, and objects with the tensors of the others."""
+    for name, kept in found.kept.items():
+        yield Need(keys.object_key(kept.object), f"the argument {name}", kept.size_bytes)
+    for digest in dict.fromkeys((*(tensor.object for tensor in found.tensors), *found.rests_on)):
+        yield Need(keys.object_key(digest), "the arguments of that call")
+
+
+KINDS = (
+    Kind(rf"runs/{ID}/checkpoints/{ID}/\d{{10}}\.json", Manifest, told_key=_key, needs=_needs),
+    Kind(
+        rf"{ATTEMPT}/invocation\.json",
+        Invocation,
+        told_key=lambda found: keys.attempt_document(found.run, found.attempt, "invocation"),
+        needs=_needs_of_call,
+    ),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,32 @@ def capture_entry(argv: Sequence[str], *, root: Path) -> Entry:
     if file is None or (file.startswith("<") and not os.path.exists(file)):  # typed, or piped in: "<stdin>"
         return Entry(kind="interactive", argv=arguments, working_directory=where)
     return Entry(kind="script", script=_relative(_resolve(file), root), argv=arguments, working_directory=where)
+
+
+def is_started_again_by_script(root: Path) -> bool:
+    """Whether the command line of this process starts a script of the project, and not an engine or a notebook."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if file is None or _in_notebook() or not os.path.exists(file):
+        return False
+    script = _resolve(file)
+    installed = any(script.is_relative_to(prefix) for prefix in (sys.prefix, sys.base_prefix))
+    return script.is_relative_to(root) and not installed
+
+
+def function_root(function: Callable[..., Any]) -> Path | None:
+    """The project of the file that a function stands in; ``None`` for one that was typed."""
+    file = function.__code__.co_filename if hasattr(function, "__code__") else ""
+    return project_root(_resolve(file).parent) if os.path.isfile(file) else None
+
+
+def function_entry(function: Callable[..., Any], *, root: Path) -> Entry:
+    """The entry of a run that calls this function, with arguments that are recorded beside it."""
+    return Entry(
+        kind="function",
+        script=_relative(_resolve(function.__code__.co_filename), root),
+        function=f"{function.__module__}:{function.__qualname__}",
+        working_directory=_relative(working_directory(), root),
+    )
 
 
 def _in_notebook() -> bool:

@@ -60,11 +60,11 @@ def arg(
         raise BadSetting(
             f"argument {name!r} is {value!r} (from {source}): expected one of {', '.join(map(repr, choices))}"
         )
-    _note(recorder, name, "***" if is_secret_name(name, value) else value)
+    note_argument(recorder, name, "***" if is_secret_name(name, value) else value)
     return value
 
 
-def _note(recorder: Recorder, name: str, shown: Any) -> None:
+def note_argument(recorder: Recorder, name: str, shown: Any) -> None:
     """Record an argument, unless this run has it with the same value."""
     known = recorder.arguments.get(name, _MISSING)
     if known is not _MISSING and repr(known) == repr(plain(shown)):  # by repr, because nan is not nan

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tracker import __version__
+from tracker.record.arguments import note_argument
 from tracker.record.context import current_scope
 from tracker.record.forks import SAMPLING, SEALING, STARTING, preload
 from tracker.record.identity import PARENT_VARIABLE, SHARD_VARIABLE
+from tracker.record.origin import Origin
 from tracker.record.run import Run
 from tracker.secrets import mask_text
 from tracker.store.documents import CodeDocument, Entry, StartDocument
@@ -27,15 +29,18 @@ _RECOVER_AGE_S = 14 * 86_400.0
 _TICK_S = 1.0
 
 
-def begin(run: Run, entry: Entry, *, parent: Run | None = None) -> None:
+def begin(run: Run, entry: Entry, origin: Origin) -> None:
     """Start what the settings ask for, off the caller's thread where it takes time; ends with the run.
 
     A run inside another one has the output, code and environment of its process captured there, and only notes its own
     entry.
     """
     channels = set(run.settings.capture)
-    _Start(run, entry, channels, parent).begin()
-    if parent is None:
+    if origin.call is not None:
+        for name, shown in origin.call.shown.items():
+            _guarded(run, partial(note_argument, run.recorder, name, shown))
+    _Start(run, entry, channels, origin).begin()
+    if origin.parent is None:
         for part in (_capture_output, _watch_inputs, _sample_system):
             _guarded(run, partial(part, run, channels))
 
@@ -55,14 +60,15 @@ class _Start:
     before they have even imported what they need.
     """
 
-    def __init__(self, run: Run, entry: Entry, channels: set[str], parent: Run | None) -> None:
-        self.run, self.entry, self.channels = run, entry, channels
+    def __init__(self, run: Run, entry: Entry, channels: set[str], origin: Origin) -> None:
+        self.run, self.entry, self.channels, self.origin = run, entry, channels, origin
+        parent = origin.parent
         self.parent = parent if parent is not None and parent.store.url == run.store.url else None
         own = {PARENT_VARIABLE, SHARD_VARIABLE}  # set for the processes that this run starts
         self.environ = {name: value for name, value in os.environ.items() if name not in own}
         self.threads = [
             threading.Thread(target=self._work, args=parts, name="hindsight-start", daemon=True)
-            for parts in ((self._code,), (self._start, self._recover))
+            for parts in ((self._code,), (self._start, self._invocation, self._recover))
         ]
 
     def begin(self) -> None:
@@ -127,8 +133,15 @@ class _Start:
             packages=capture_packages() if "packages" in self.channels and own else None,
             host=capture_host() if "host" in self.channels and own else None,
             ordinal=run.ordinal,
+            orchestrator=dict(self.origin.orchestrator),
         )
         run.put_document("start", document)
+
+    def _invocation(self) -> None:
+        if self.origin.call is not None:
+            self.origin.call.write(
+                self.run.spool if self.run.is_away else self.run.store, self.run.id, self.run.attempt
+            )
 
     def _environment(self) -> dict[str, str]:
         from tracker.code.environment import capture_environment

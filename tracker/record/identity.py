@@ -8,7 +8,7 @@ import sys
 import msgspec
 
 from tracker.config import Settings
-from tracker.errors import KeyExists
+from tracker.errors import Corrupt, KeyExists, NotFound, Unavailable
 from tracker.store import ids, keys
 from tracker.store.base import Store
 from tracker.store.documents import Launch, RunDocument, decode, encode
@@ -51,6 +51,15 @@ def claim_id(store: Store, identity: Identity) -> str:
     except KeyExists:
         return decode(store.get(key), Launch, key=key).run
     return run
+
+
+def run_of_launch(store: Store, launch_key: str) -> str | None:
+    """The run that a launch key belongs to; ``None`` where nobody has recorded one, or the store does not answer."""
+    key = keys.launch_document(launch_key)
+    try:
+        return decode(store.get(key), Launch, key=key).run
+    except (NotFound, Unavailable, Corrupt):
+        return None
 
 
 def claim_document(store: Store, identity: Identity, run: str, now: float) -> RunDocument:

@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tracker.code.project import capture_entry, project_root, script_root
+from tracker.code.project import capture_entry, function_entry, function_root, project_root, script_root
 from tracker.config import DEFAULT_STORE, Settings, load_settings
 from tracker.errors import BadSetting, HindsightError, Unavailable
 from tracker.record import capture
@@ -29,8 +30,10 @@ from tracker.record.identity import (
     end_invitation,
     invitation,
     invite_workers,
+    run_of_launch,
     take_variable,
 )
+from tracker.record.origin import Origin
 from tracker.record.recorder import Recorder
 from tracker.record.replaying import redirected
 from tracker.record.run import Run, tell_losses
@@ -83,7 +86,8 @@ def init(
         if _process_run is not None:
             _end(_process_run)
         overrides = {"project": project, "store": store, "storage_options": storage_options, **settings}
-        _process_run = _start(PROCESS, overrides, name=name, run_id=run_id, launch_key=launch_key, tags=tuple(tags))
+        origin = Origin(name=name, run_id=run_id, launch_key=launch_key, tags=tuple(tags))
+        _process_run = _start(PROCESS, overrides, origin)
         return _process_run
 
 
@@ -105,17 +109,9 @@ def run(
     ends it as ``failed`` and goes on.
     """
     outer = current_scope()
-    parent = active_run()
     overrides = {"project": project, "store": store, "storage_options": storage_options, **settings}
-    if parent is not None and store is None:
-        overrides = {
-            "store": parent.settings.store,
-            "storage_options": parent.settings.storage_options,
-            **{k: v for k, v in overrides.items() if v is not None},
-        }
-    opened = _start(
-        Recorder(), overrides, name=name, run_id=run_id, launch_key=launch_key, tags=tuple(tags), parent=parent
-    )
+    origin = Origin(name=name, run_id=run_id, launch_key=launch_key, tags=tuple(tags), parent=active_run())
+    opened = _start(Recorder(), _inherited(overrides, origin.parent), origin)
     set_scope(opened.recorder.root)
     try:
         yield opened
@@ -125,6 +121,36 @@ def run(
     finally:
         set_scope(outer)
         _end(opened)
+
+
+def begin_run(origin: Origin, overrides: dict[str, Any]) -> Run:
+    """Open a run that is not bound to the process: records go to it from the scope ``run.recorder.root``.
+
+    While the store does not answer, records wait in the spool. Raises what ``init`` raises otherwise. To be ended with
+    ``end_run``, in any thread.
+    """
+    overrides = _inherited(overrides, origin.parent)
+    try:
+        return _start(Recorder(), overrides, origin)
+    except Unavailable as exc:
+        opened = _start(Recorder(), overrides, replace(origin, offline=True))
+        opened.recorder.warn_once(away(opened.store.url, exc), kind="store")
+        return opened
+
+
+def end_run(opened: Run, *, failure: BaseException | None = None, status: Status | None = None) -> None:
+    """End a run; after an exception it has failed."""
+    if failure is not None:
+        opened.failure = (type(failure), failure, failure.__traceback__)
+    _end(opened, status)
+
+
+def _inherited(overrides: dict[str, Any], parent: Run | None) -> dict[str, Any]:
+    """A run inside another one records where that does, unless it says otherwise."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if parent is None or "store" in given:
+        return given
+    return {"store": parent.settings.store, "storage_options": parent.settings.storage_options, **given}
 
 
 def active_run() -> Run | None:
@@ -167,47 +193,53 @@ def _end(opened: Run, status: Status | None = None) -> None:
             end_invitation()
 
 
-def _start(
-    recorder: Recorder,
-    overrides: dict[str, Any],
-    *,
-    name: str | None = None,
-    run_id: str | None = None,
-    launch_key: str | None = None,
-    tags: tuple[str, ...] = (),
-    parent: Run | None = None,
-    offline: bool = False,
-) -> Run:
+def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run:
     global _started
     ordinal, _started = _started, _started + 1
-    root = script_root()
+    function = origin.function
+    root = (function and function_root(function)) or script_root()
     overrides, replayed = redirected(overrides, ordinal)
     settings = load_settings(root, overrides=overrides)
-    entry = capture_entry(sys.argv, root=root)
+    is_call = function is not None and origin.call is not None and origin.call.is_entry and function_root(function)
+    entry = function_entry(function, root=root) if function and is_call else capture_entry(sys.argv, root=root)
+    store = _connect_offline(settings) if origin.offline else resolve_store(settings, root, create=True)
+    identity = _identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
+    opened = Run(store, settings, identity, recorder, root=root, offline=origin.offline, ordinal=ordinal)
+    _open_runs[recorder] = opened
+    if recorder is PROCESS:
+        invite_workers(opened.id, opened.attempt, settings, store.url)
+    capture.begin(opened, entry, origin)
+    _hook_process()
+    return opened
+
+
+def _identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry, store: Store) -> Identity:
+    """Who a run is; variables that were set for one run are taken by the first that is inside of no other."""
+    run_id, launch_key, name = origin.run_id, origin.launch_key, origin.name
     if replayed is not None:
         run_id, launch_key = replayed, None
-    elif recorder is PROCESS:
-        run_id = take_variable(RUN_VARIABLE) if run_id is None else run_id
+    elif origin.parent is None:
+        run_id = take_variable(RUN_VARIABLE) if run_id is None and launch_key is None else run_id
         name = take_variable(NAME_VARIABLE) if name is None else name
     if run_id is not None and not is_id(run_id):
         launch_key, run_id = launch_key or f"id/{run_id}", None
-    identity = Identity(
-        project=settings.project or root.name or "project",
+    return Identity(
+        project=project,
         script=_script_name(entry),
         name=name,
         run=run_id,
         launch_key=launch_key,
-        parent=parent.id if parent else os.environ.get(PARENT_VARIABLE) if recorder is PROCESS else None,
-        tags=tags,
+        parent=_parent_of(origin, store),
+        tags=origin.tags,
     )
-    store = _connect_offline(settings) if offline else resolve_store(settings, root, create=True)
-    opened = Run(store, settings, identity, recorder, root=root, offline=offline, ordinal=ordinal)
-    _open_runs[recorder] = opened
-    if recorder is PROCESS:
-        invite_workers(opened.id, opened.attempt, settings, store.url)
-    capture.begin(opened, entry, parent=parent)
-    _hook_process()
-    return opened
+
+
+def _parent_of(origin: Origin, store: Store) -> str | None:
+    if origin.parent is not None:
+        return origin.parent.id
+    if origin.parent_key is not None:
+        return run_of_launch(store, origin.parent_key)
+    return os.environ.get(PARENT_VARIABLE)
 
 
 def _connect_offline(settings: Settings) -> Store:
@@ -278,7 +310,7 @@ def _start_default(recorder: Recorder) -> None:
         except Unavailable as exc:
             # A log must not stop the program because a store is away: record into the spool, or not at all.
             try:
-                _process_run = _start(PROCESS, {}, offline=True)
+                _process_run = _start(PROCESS, {}, Origin(offline=True))
             except HindsightError:
                 _given_up_at, recorder.is_idle_because = time.monotonic(), "no store"
                 recorder.warn_once(f"nothing of this process is recorded: {exc}")

@@ -29,6 +29,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scratch: str  # folder of a local store for what the process records
     ordinal: int = 0  # how many runs the process had started before this one
     arguments: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}  # those of them that are not as recorded
     manifests: tuple[str, ...] = ()  # keys of the run's checkpoints that may be used
     checkpoint: str | None = None  # the one of them to begin at
     loop: str | None = None  # the checkpointed loop that first and last speak of; other loops are executed whole

@@ -81,6 +81,8 @@ class Run:
             self.id, self.attempt, self._pid = member.run, member.attempt, _ANOTHER_PROCESS
             key = keys.run_document(self.id)
             self.document = decode(store.get(key), RunDocument, key=key)
+        self.launch = self.document.launch_key  # of the task whose code runs in it
+        self.awaits_call = False  # opened for a task from outside, whose function has not been called yet
         self.ended: Status | None = None
         self.failure: ErrorInfo | None = None
         self.exit_code: int | None = None

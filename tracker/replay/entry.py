@@ -59,15 +59,23 @@ def command_of(
 def _target(entry: Entry, project: Path) -> Sequence[str]:
     if entry.kind == "module" and entry.script and not entry.script.startswith("-"):
         return "-m", entry.script
+    if entry.kind == "function" and entry.script and entry.function:
+        return "-m", "tracker.replay.calling", str(_file_of(entry, project)), entry.function
     if entry.kind != "script" or not entry.script:
         raise InputError(f"a run that was started as {entry.kind} cannot be started again by itself")
+    return (str(_file_of(entry, project)),)
+
+
+def _file_of(entry: Entry, project: Path) -> Path:
+    """The file of a script or a function in the copy of the project."""
+    assert entry.script is not None
     if os.path.isabs(entry.script):
         raise InputError(f"its script {entry.script} lies outside of its project, so that its code is not recorded")
     check_path(entry.script, "of the run")
     script = project / entry.script
     if not script.exists():
         raise InputError(f"the snapshot of its code has no {entry.script}")
-    return (str(script),)
+    return script
 
 
 def _working_directory(entry: Entry, project: Path, elsewhere: Path) -> Path:

@@ -245,7 +245,7 @@ def _obstacle(view: RunView, attempt: AttemptView | None) -> str | None:
 def _outside_snapshot(attempt: AttemptView, code: CodeDocument, files: Collection[str]) -> str | None:
     """Why the snapshot does not hold what has to be executed."""
     entry = attempt.start.entry if attempt.start is not None else None
-    if entry is None or entry.kind != "script" or entry.script is None:
+    if entry is None or entry.kind not in ("script", "function") or entry.script is None:
         return None
     path = posixpath.normpath(posixpath.join(code.subfolder, entry.script))
     if path in files or not path.endswith((".py", ".pyw")):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from tracker.checkpoint.invocations import read_invocation
 from tracker.checkpoint.manifest import list_checkpoints
 from tracker.code.project import project_root
 from tracker.config import load_settings
@@ -141,8 +142,9 @@ class _Replaying:
             store=self.store.url,
             storage_options=self.storage_options,
             scratch=str(space.scratch),
-            ordinal=start.ordinal,
+            ordinal=0 if start.entry.kind == "function" else start.ordinal,
             arguments=_arguments(view, start, space) | question.overrides,
+            overrides=question.overrides,
             manifests=manifests,
             checkpoint=None if overridden else self.own.checkpoint,
             loop=self.planned.loop,
@@ -170,10 +172,20 @@ class _Replaying:
         }
         if start.root is not None and any(MASK in text for text in start.entry.argv):
             self.doubts.append("its command line holds secrets, which were not recorded")
+        if start.entry.kind == "function":
+            self._check_call()
         python = self.python
         if python is None and self.plan.environment == "recorded":
             python = str(recorded_python(start.packages))
         return command_of(start, project=space.project, elsewhere=space.elsewhere, own=own, python=python)
+
+    def _check_call(self) -> None:
+        """``InputError`` where an argument of the function is not known, and not among those that are changed."""
+        call = read_invocation(self.store, self.planned.run, self.planned.attempt)
+        lacking = {name: why for name, why in call.missing.items() if name not in self.plan.question.overrides}
+        if lacking:
+            told = "; ".join(f"{name} {why}" for name, why in lacking.items())
+            raise InputError(f"its function cannot be called again ({told}): give a value with --override NAME=VALUE")
 
     def _execute(self, view: RunView, command: Command, space: Workspace, order: Order) -> SliceResult:
         scratch = open_store(space.scratch)

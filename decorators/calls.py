@@ -1,0 +1,198 @@
+"""One execution of a tracked function: a run of its own, or a part of the run that is open."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from tracker.decorators.arguments import Binding
+from tracker.decorators.places import Place, current_place, status_of
+
+from tracker.checkpoint.invocations import shown
+from tracker.code.project import function_root, is_started_again_by_script
+from tracker.errors import HindsightError
+from tracker.record.arguments import note_argument
+from tracker.record.context import PROCESS, current_scope, set_scope
+from tracker.record.lifecycle import active_run, begin_run, end_run
+from tracker.record.log import log
+from tracker.record.origin import Origin
+from tracker.record.run import Run
+from tracker.record.scope import Frame, Scope
+from tracker.secrets import mask_text
+
+_MAX_DEPTH = 16  # of tracked calls in each other; what a deeper one logs belongs to the one around it
+_NOTHING = object()
+_used: Counter[tuple[str, str]] = Counter()  # calls outside of each other in one try of a task
+
+
+class Tracking:
+    """A tracked function: its options, and what is known of its arguments before it is called."""
+
+    def __init__(self, function: Callable[..., Any], *, name: str | None = None, **options: Any) -> None:
+        self.function, self.options = function, options
+        self.name = name or function.__name__.strip("<>") or "call"
+        self.given_name = name
+        self.binding = Binding(function)
+        self.columns = {each: f"{self.name}.{each}" for each in ("returned", "seconds", "error", "traceback")}
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """What is to be entered around this execution. Never raises: what cannot be tracked is called all the same."""
+        try:
+            place = current_place()
+            around = active_run()
+            if around is None or (place is not None and place.launch_key != around.launch):
+                return _RunCall(self, args, kwargs, place, around)
+            if around.awaits_call:
+                return _TaskCall(self, args, kwargs, around)
+            return _NestedCall(self, args, kwargs)
+        except Exception as exc:  # noqa: BLE001  promise: tracking never changes what a program computes
+            PROCESS.warn_once(f"a call of {self.name} is not tracked: {type(exc).__name__}: {exc}")
+            return Call()
+
+
+class Call:
+    """A ``with`` block around one execution; ``result`` is set inside of it. This one records nothing."""
+
+    result: Any = _NOTHING
+
+    def __enter__(self) -> Call:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While a generator waits: what is logged now is its caller's."""
+        yield
+
+
+class _ScopedCall(Call):
+    """A call with a scope of its own, which what it logs belongs to."""
+
+    def __init__(self, tracking: Tracking, scope: Scope) -> None:
+        self.tracking, self.scope, self.outer = tracking, scope, current_scope()
+        self.began = time.perf_counter()
+        set_scope(scope)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            set_scope(self.scope)
+            self.end(None if isinstance(exc, GeneratorExit) else exc)  # its caller wanted no more of a generator
+        except Exception as problem:  # noqa: BLE001  the function has done its work, whatever happens to the record of it
+            PROCESS.warn_once(f"the end of {self.tracking.name} is not recorded: {type(problem).__name__}: {problem}")
+        finally:
+            set_scope(self.outer)
+
+    def end(self, exc: BaseException | None) -> None:
+        """Record how it ended."""
+        raise NotImplementedError
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        inner = current_scope()
+        set_scope(self.outer)
+        try:
+            yield
+        finally:
+            self.outer = current_scope()
+            set_scope(inner)
+
+
+class _NestedCall(_ScopedCall):
+    """A part of the run around it: one iteration of a loop that has the function's name."""
+
+    def __init__(self, tracking: Tracking, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        outer = current_scope()
+        recorder = outer[0]
+        name = _free_name(outer, tracking.name)
+        frame = Frame(outer, "loop", name)
+        super().__init__(tracking, recorder.begin(frame, recorder.count_iteration(outer, name), None))
+        for column, value in tracking.binding.columns(tracking.name, args, kwargs):
+            log(column, value)
+
+    def end(self, exc: BaseException | None) -> None:
+        columns = self.tracking.columns
+        log(columns["seconds"], time.perf_counter() - self.began)
+        if exc is not None and status_of(exc) != "finished":
+            log(columns["error"], mask_text("".join(traceback.format_exception_only(exc)).strip()))
+            log(columns["traceback"], mask_text("".join(traceback.format_exception(exc))))
+        elif self.result is not _NOTHING and self.result is not None:
+            log(columns["returned"], shown(self.result))
+
+
+def _free_name(scope: Scope, name: str) -> str:
+    """The name, numbered where a function is called inside of itself."""
+    frame = scope[3]
+    if frame is None or name not in frame.names:
+        return name
+    for depth in range(2, _MAX_DEPTH + 1):
+        if f"{name}_{depth}" not in frame.names:
+            return f"{name}_{depth}"
+    raise HindsightError(f"{name} calls itself more than {_MAX_DEPTH} times deep; what is deeper belongs to the last")
+
+
+class _TaskCall(_ScopedCall):
+    """The function of a task whose run was opened for it from outside, by the engine's listener."""
+
+    def __init__(self, tracking: Tracking, args: tuple[Any, ...], kwargs: dict[str, Any], run: Run) -> None:
+        super().__init__(tracking, run.recorder.root)
+        run.awaits_call = False
+        for name, value in tracking.binding.captured(args, kwargs, is_entry=False).shown.items():
+            note_argument(run.recorder, name, value)
+
+    def end(self, exc: BaseException | None) -> None:
+        if exc is None and self.result is not _NOTHING and self.result is not None:
+            log("returned", shown(self.result))
+
+
+class _RunCall(_ScopedCall):
+    """A run of its own: the outermost call of a program, or of a task."""
+
+    def __init__(
+        self,
+        tracking: Tracking,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        place: Place | None,
+        around: Run | None,
+    ) -> None:
+        root = function_root(tracking.function)
+        is_entry = root is not None and (place is not None or not is_started_again_by_script(root))
+        options = dict(tracking.options)
+        origin = Origin(
+            name=tracking.given_name or (place.name if place else None),
+            launch_key=_launch_key(place),
+            tags=(*options.pop("tags", ()), *(place.tags if place else ())),
+            parent=around,
+            parent_key=place.parent_key if place else None,
+            orchestrator=place.details if place else {},
+            function=tracking.function,
+            call=tracking.binding.captured(args, kwargs, is_entry=is_entry),
+        )
+        self.run = begin_run(origin, options)
+        self.run.launch = place.launch_key if place else None
+        super().__init__(tracking, self.run.recorder.root)
+
+    def end(self, exc: BaseException | None) -> None:
+        if exc is None and self.result is not _NOTHING and self.result is not None:
+            log("returned", shown(self.result))
+        end_run(self.run, failure=exc, status=None if exc is None else status_of(exc))
+
+
+def _launch_key(place: Place | None) -> str | None:
+    """That of the place; calls after the first in the same try of a task are runs beside it."""
+    if place is None:
+        return None
+    _used[place.launch_key, place.attempt] += 1
+    count = _used[place.launch_key, place.attempt]
+    return place.launch_key if count == 1 else f"{place.launch_key}#{count}"

@@ -1,0 +1,93 @@
+"""Where an orchestrator runs the code that stands here, and its own decorated objects. Each engine is one leaf file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from tracker.store.documents import Status
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance of a task, as its engine names it; every try of it is an attempt of one run."""
+
+    engine: str
+    launch_key: str  # the same for every try, also on another host
+    attempt: str = ""  # tells one try from the next within a process
+    name: str | None = None  # of the run
+    parent_key: str | None = None  # launch key of the run around it: the flow's of a task
+    details: dict[str, Any] = {}  # what `start.json` keeps of it: plain JSON, without secrets
+    tags: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """What a leaf file has to offer. Neither function imports the engine: both are asked only once it is loaded."""
+
+    def current_place(self) -> Place | None:
+        """The task instance in which this code runs; ``None`` outside of one. Takes a few microseconds."""
+        ...
+
+    def adapt(self, decorated: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any | None:
+        """The engine's own decorated object with its function wrapped; ``None`` for what is not the engine's."""
+        ...
+
+    def status_of(self, exc: BaseException) -> Status | None:
+        """How a run ended that was left by this exception, where the engine gives it a meaning: a skipped task has
+        finished, a cancelled one was killed. ``None`` for any other.
+        """
+        ...
+
+
+_ENGINES = {
+    "airflow": "tracker.decorators.airflow",
+    "prefect": "tracker.decorators.prefect",
+    "submitit": "tracker.decorators.submitit",
+}
+"""Package of an engine -> the module that is its `Engine`."""
+
+_loaded: dict[str, Engine] = {}
+
+
+def current_place() -> Place | None:
+    """Where the innermost engine that is at work runs this code; ``None`` in a plain program."""
+    for package in _ENGINES:
+        if package in sys.modules:
+            place = _engine(package).current_place()
+            if place is not None:
+                return place
+    return None
+
+
+def adapted(decorated: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any | None:
+    """What an engine's decorator made, with its function wrapped; ``None`` for a plain function."""
+    for package in _ENGINES:
+        if package in sys.modules:
+            found = _engine(package).adapt(decorated, wrap)
+            if found is not None:
+                return found
+    return None
+
+
+def status_of(exc: BaseException) -> Status | None:
+    """What an exception says of the run it ends, where it is no failure."""
+    if isinstance(exc, SystemExit) and exc.code in (None, 0):
+        return "finished"
+    if type(exc).__name__ == "CancelledError":
+        return "killed"
+    for package in _ENGINES:
+        if package in sys.modules:
+            found = _engine(package).status_of(exc)
+            if found is not None:
+                return found
+    return None
+
+
+def _engine(package: str) -> Engine:
+    engine = _loaded.get(package)
+    if engine is None:
+        engine = _loaded[package] = cast(Engine, import_module(_ENGINES[package]))
+    return engine

@@ -1,0 +1,27 @@
+"""How a run comes about: what its caller says of it, beyond the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracker.checkpoint.invocations import CapturedCall
+    from tracker.record.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Identity and circumstances of a run that is about to start."""
+
+    name: str | None = None
+    run_id: str | None = None
+    launch_key: str | None = None
+    tags: tuple[str, ...] = ()
+    parent: Run | None = None  # the run around it, in this process
+    parent_key: str | None = None  # the launch key of a run around it that another process may have started
+    orchestrator: Mapping[str, Any] = field(default_factory=dict)  # its identity in the engine that started it
+    function: Callable[..., Any] | None = None  # what is called
+    call: CapturedCall | None = None  # and with what
+    offline: bool = False  # the store does not answer, everything waits in the spool
