@@ -119,12 +119,15 @@ def plan_replay(
     store: Store,
     question: Question,
     *,
-    root: Path,
+    root: Path | None = None,
+    sources: Mapping[str, str] | None = None,
+    project: str | None = None,
     workers: int | None = None,
     timeout_s: float | None = None,
     environment: Literal["current", "recorded"] = "current",
 ) -> Replay:
-    """Plan a replay of the question, with the probes that stand in the work tree at ``root``; writes nothing.
+    """Plan a replay of the question, with the probes that stand in the work tree at ``root``, or in ``sources`` that
+    were read from elsewhere (``find_new_probes``); writes nothing. ``project`` leaves out runs of others.
 
     A replay of the same question and probes that was not finished, because it or its machine was stopped, is taken up
     where it was left.
@@ -132,9 +135,10 @@ def plan_replay(
     plan = make_plan(
         store,
         question,
-        new_sources=current_sources(root),
+        new_sources=current_sources(root or project_root()) if sources is None else sources,
         workers=workers or os.cpu_count() or 1,
         timeout_s=timeout_s,
+        project=project,
     )
     plan = msgspec.structs.replace(plan, environment=environment)
     return _unfinished(store, plan) or Replay(plan)

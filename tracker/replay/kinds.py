@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracker.replay.documents import Plan, SliceResult
+from tracker.replay.watching import Look
 from tracker.store import keys
 from tracker.store.kinds import ID, Kind, Need
 
@@ -32,5 +33,10 @@ KINDS = (
         told_key=lambda found: keys.replay_result(found.replay, found.number),
         owner=lambda found: keys.run_document(found.run),
         needs=_needs_of_result,
+    ),
+    Kind(
+        rf"watches/[0-9a-f]{{64}}/{ID}\.json",
+        Look,
+        told_key=lambda found: keys.watch_document(found.repository, found.branch, found.look),
     ),
 )

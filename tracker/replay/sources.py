@@ -18,10 +18,10 @@ from tracker.errors import CodeError
 from tracker.store.base import Store
 from tracker.store.documents import CodeDocument
 
-_SUFFIXES = (".py", ".pyw")
+SUFFIXES = (".py", ".pyw")
 _LINK = "120000"
-_MAX_BYTES = 2 << 20  # what is longer was not written by hand
-_SETTINGS = SnapshotSettings(max_file_bytes=_MAX_BYTES)
+MAX_BYTES = 2 << 20  # what is longer was not written by hand
+_SETTINGS = SnapshotSettings(max_file_bytes=MAX_BYTES)
 
 
 @dataclass
@@ -66,7 +66,7 @@ def _of_repository(repository: Repository, root: Path) -> dict[str, str]:
             listing = list_tracked(git)
             finish_changes(listing, looking)
     named = {*listing.tracked, *listing.changed, *listing.new}.difference(listing.removed)
-    found, _ = look_at(repository.top, sorted(path for path in named if path.endswith(_SUFFIXES)))
+    found, _ = look_at(repository.top, sorted(path for path in named if path.endswith(SUFFIXES)))
     unlinked = [each for each in found if not os.path.islink(os.path.join(repository.top, each.path))]
     chosen = choose(unlinked, rules, top=repository.top, left_out={})
     return _texts((each.path, _read(repository.top / each.path)) for each in chosen)
@@ -83,7 +83,7 @@ def _texts(files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
     """The files that are Python in UTF-8, in order of their paths."""
     found = {}
     for path, content in sorted(files):
-        if path.endswith(_SUFFIXES) and len(content) <= _MAX_BYTES:
+        if path.endswith(SUFFIXES) and len(content) <= MAX_BYTES:
             try:
                 found[path] = content.decode("utf-8")
             except UnicodeDecodeError:

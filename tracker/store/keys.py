@@ -121,6 +121,19 @@ def replay_result(replay: str, number: int) -> str:
     return f"{replay_folder(replay)}slices/{int(number):06d}.json"
 
 
+def watch_folder(repository: str, branch: str) -> str:
+    """The folder of what is known of a branch whose new log statements are asked."""
+    digest = blake3(f"{repository}\0{branch}".encode()).hexdigest()
+    return f"watches/{digest}/"
+
+
+def watch_document(repository: str, branch: str, look: str) -> str:
+    """Key of what was asked after one look at a branch."""
+    if not is_id(look):
+        raise BadKey(f"{look!r} is not the id of a look at a branch")
+    return f"{watch_folder(repository, branch)}{look}.json"
+
+
 def path_part(loops: Iterable[str]) -> str:
     """The folder name of a loop path: ``("epoch", "step")`` gives ``epoch.step``; no loop gives ``@run``.
 
