@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tracker.checkpoint import deltas
 from tracker.checkpoint.capturing import Capturing
-from tracker.checkpoint.loading import StoredTensors
 from tracker.checkpoint.manifest import Tensor
+from tracker.checkpoint.reading import StoredTensors, TensorReader
 from tracker.checkpoint.storing import LONGEST_CHAIN, State, StoredState, hash_parts, store_state
 from tracker.checkpoint.tensors import TensorData, from_bytes, from_numpy
 from tracker.errors import DamagedObject, StoreUnavailable
@@ -37,7 +37,7 @@ def state(**values: Any) -> State:
 
 def same(store: Store, stored: StoredState, expected: State) -> bool:
     """Whether every tensor is read back as it was."""
-    found = StoredTensors(store, stored.tensors)
+    found = StoredTensors(TensorReader(store), stored.tensors)
     return [tensor.digest for tensor in found] == [tensor.digest for tensor in expected.tensors]
 
 
@@ -218,7 +218,7 @@ def test_hostile_objects_are_refused(store: Store, data: bytes) -> None:
     tensor = as_tensor(from_bytes(b"12345678"), put(store, data))
 
     with pytest.raises(DamagedObject):
-        StoredTensors(store, [tensor])[0]
+        StoredTensors(TensorReader(store), [tensor])[0]
 
 
 def test_a_delta_cannot_claim_more_than_it_holds(store: Store) -> None:
@@ -227,7 +227,7 @@ def test_a_delta_cannot_claim_more_than_it_holds(store: Store) -> None:
     digest = put(store, deltas.MAGIC + len(header).to_bytes(8, "little") + header + b"x" * 50)
 
     with pytest.raises(DamagedObject, match="no readable delta"):
-        StoredTensors(store, [as_tensor(from_bytes(b"1"), digest, "0")])[0]
+        StoredTensors(TensorReader(store), [as_tensor(from_bytes(b"1"), digest, "0")])[0]
 
 
 def test_a_chain_without_end_is_refused(store: Store) -> None:
@@ -239,7 +239,7 @@ def test_a_chain_without_end_is_refused(store: Store) -> None:
         entry = as_tensor(data, digest, "0", entry.digest)
 
     with pytest.raises(DamagedObject, match="does not hold"):
-        StoredTensors(store, [entry])[0]
+        StoredTensors(TensorReader(store), [entry])[0]
 
 
 def test_a_tensor_that_is_not_the_one_named_is_refused(store: Store) -> None:
@@ -250,4 +250,4 @@ def test_a_tensor_that_is_not_the_one_named_is_refused(store: Store) -> None:
 
     assert first.object == second.object
     with pytest.raises(DamagedObject, match="does not hold"):
-        StoredTensors(store, [mixed])[0]
+        StoredTensors(TensorReader(store), [mixed])[0]

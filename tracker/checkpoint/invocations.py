@@ -14,9 +14,9 @@ import msgspec
 
 from tracker.checkpoint.capturing import Capturing
 from tracker.checkpoint.generators import capture_generators, restore_generators
-from tracker.checkpoint.loading import StoredTensors
 from tracker.checkpoint.manifest import Tensor
 from tracker.checkpoint.payloads import Payload, describe, payload_of, read_payload
+from tracker.checkpoint.reading import StoredTensors, TensorReader
 from tracker.checkpoint.restoring import Restoring
 from tracker.checkpoint.storing import State, store_state
 from tracker.checkpoint.tensors import TensorData
@@ -132,7 +132,7 @@ def read_invocation(store: Store, run: str, attempt: str) -> Invocation:
 
 def load_arguments(store: Store, invocation: Invocation, *, trust: bool = False) -> dict[str, Any]:
     """The arguments by name. ``Untrusted`` where one is a pickle and ``trust`` is not given."""
-    restoring = Restoring(StoredTensors(store, invocation.tensors), trust=trust)
+    restoring = Restoring(StoredTensors(TensorReader(store), invocation.tensors), trust=trust)
     found = {name: restoring.give(tree, name=name) for name, tree in invocation.arguments.items()}
     return found | {
         name: read_payload(kept.type, get_object(store, kept.object)) for name, kept in invocation.kept.items()
@@ -141,7 +141,7 @@ def load_arguments(store: Store, invocation: Invocation, *, trust: bool = False)
 
 def set_generators(store: Store, invocation: Invocation) -> None:
     """Put Python's, NumPy's and PyTorch's random generators where they were as the function was called."""
-    restore_generators(invocation.generators, StoredTensors(store, invocation.tensors))
+    restore_generators(invocation.generators, StoredTensors(TensorReader(store), invocation.tensors))
 
 
 def spread(signature: inspect.Signature, named: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:

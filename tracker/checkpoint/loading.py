@@ -1,96 +1,15 @@
-"""Reading states from a store: tensors when they are asked for, verified; whole checkpoints without any user code."""
+"""Whole checkpoints as plain values, without any user code."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, overload
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from tracker.checkpoint import deltas
-from tracker.checkpoint.manifest import Manifest, Position, Tensor, list_checkpoints, read_manifest
+from tracker.checkpoint.manifest import Manifest, Position, list_checkpoints, read_manifest
+from tracker.checkpoint.reading import StoredTensors, TensorReader
 from tracker.checkpoint.restoring import Restoring
-from tracker.checkpoint.safetensors_file import read_file
-from tracker.checkpoint.storing import LONGEST_CHAIN
-from tracker.checkpoint.tensors import TensorData, check
-from tracker.errors import DamagedObject, NotFound
+from tracker.errors import NotFound
 from tracker.store.base import Store
-from tracker.store.objects import get_object
-
-_CACHED_BYTES = 256 << 20
-
-
-def load_tensors(store: Store, manifest: Manifest) -> StoredTensors:
-    """The tensors of a checkpoint; nothing is read before one is asked for."""
-    return StoredTensors(store, manifest.tensors)
-
-
-class StoredTensors(Sequence[TensorData]):
-    """Tensors that are read when they are asked for, each verified against its digest.
-
-    ``DamagedObject`` or ``KeyNotFound`` name the object. Not for several threads at once.
-    """
-
-    def __init__(self, store: Store, tensors: Sequence[Tensor]) -> None:
-        self._store, self._tensors = store, tensors
-        self._cache: OrderedDict[str, _Opened] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-    @overload
-    def __getitem__(self, number: int) -> TensorData: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[TensorData]: ...
-    def __getitem__(self, number: int | slice) -> TensorData | list[TensorData]:
-        if isinstance(number, slice):
-            return [self._read(tensor) for tensor in self._tensors[number]]
-        return self._read(self._tensors[number])
-
-    def _read(self, tensor: Tensor) -> TensorData:
-        found = self._find(tensor.object, tensor.name, 0)
-        if found is None or found.digest != tensor.digest:
-            raise DamagedObject(f"object {tensor.object} does not hold the tensor {tensor.name!r} {tensor.digest}")
-        return found
-
-    def _find(self, digest: str, name: str, depth: int) -> TensorData | None:
-        """What an object holds under a name; for a delta, made from the tensor that it differs from."""
-        opened = self._open(digest)
-        if opened.header is None:
-            return opened.tensors.get(name)
-        if depth > LONGEST_CHAIN or not name.isdecimal() or int(name) >= len(opened.header.parts):
-            return None
-        part, items = opened.header.parts[int(name)], opened.items[int(name)]
-        if part.base_object is None:
-            return check(TensorData(part.dtype, part.shape, items))
-        if not 0 <= part.base_object < len(opened.header.bases):
-            return None
-        base = self._find(opened.header.bases[part.base_object], part.base_name, depth + 1)
-        if base is None or (base.dtype, base.shape) != (part.dtype, part.shape):
-            return None
-        return check(TensorData(part.dtype, part.shape, deltas.apply(items, base)))
-
-    def _open(self, digest: str) -> _Opened:
-        """An object, from the cache where it was read lately."""
-        if digest not in self._cache:
-            self._cache[digest] = _Opened(get_object(self._store, digest), digest)
-        self._cache.move_to_end(digest)
-        while len(self._cache) > 1 and sum(opened.size_bytes for opened in self._cache.values()) > _CACHED_BYTES:
-            self._cache.popitem(last=False)
-        return self._cache[digest]
-
-
-class _Opened:
-    """An object that was read and taken apart: a safetensors file, or a delta, which alone has a header."""
-
-    def __init__(self, data: bytes, digest: str) -> None:
-        self.tensors: dict[str, TensorData] = {}
-        self.items: list[bytes] = []
-        self.header: deltas.Header | None = None
-        if data.startswith(deltas.MAGIC):
-            self.header, self.items = deltas.read_delta(data, digest=digest)
-            self.size_bytes = sum(map(len, self.items))
-        else:
-            self.tensors, self.size_bytes = read_file(data, digest=digest), len(data)
 
 
 class Unloaded:
@@ -108,7 +27,8 @@ class Checkpoint(Mapping[str, Any]):
 
     def __init__(self, store: Store, manifest: Manifest, *, trust: bool = False) -> None:
         self.manifest = manifest
-        self._restoring = Restoring(load_tensors(store, manifest), trust=trust, registered=_Names(), stand_in=_stand_in)
+        tensors = StoredTensors(TensorReader(store), manifest.tensors)
+        self._restoring = Restoring(tensors, trust=trust, registered=_Names(), stand_in=_stand_in)
         self._read: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from tracker.checkpoint.beginnings import variables_of
 from tracker.checkpoint.blocks import Spot
 from tracker.checkpoint.counting import Counts
 from tracker.checkpoint.hashing import hash_parts
-from tracker.checkpoint.loading import load_tensors
 from tracker.checkpoint.manifest import Manifest, Position, read_manifest
 from tracker.checkpoint.program import capture_state, restore_state
+from tracker.checkpoint.reading import ReadAhead, StoredTensors, TensorReader
 from tracker.errors import InputError
 from tracker.record.replaying import Order
 from tracker.store.base import Store
@@ -41,6 +42,9 @@ class Restorer:
         if order.checkpoint is not None:
             self._start = read_manifest(store, order.checkpoint)
             self._exits[place_of(self._start.position)] = self._start
+        self._following = {(one.attempt, one.number): next_one for one, next_one in pairwise(found)}
+        self._reader = TensorReader(store)
+        self._ahead = ReadAhead(self._reader)
         self._pending: Manifest | None = None
         self._awaited: Manifest | None = None  # begun at, and its block has not been met yet
 
@@ -58,7 +62,7 @@ class Restorer:
         """
         if self._pending is not None:
             began = variables_of([spot.outer])
-            restore_state(self._pending, load_tensors(self.store, self._pending), self.objects, spot, began=began)
+            restore_state(self._pending, self._tensors(self._pending), self.objects, spot, began=began)
             self._awaited = self._pending if self._pending.position.block >= 0 else None
             self._pending = None
 
@@ -77,7 +81,8 @@ class Restorer:
             raise _elsewhere(manifest, f"the loop {position.block_loop!r}")
         advance(manifest.position.consumed)
         began = variables_of(spot.frames() or [])
-        restore_state(manifest, load_tensors(self.store, manifest), self.objects, spot, began=began, at_entry=True)
+        restore_state(manifest, self._tensors(manifest), self.objects, spot, began=began, at_entry=True)
+        self._read_ahead(manifest)
         self._awaited = None if manifest is self._start else self._awaited
         self._report(position, "skipped")
         return True
@@ -105,6 +110,15 @@ class Restorer:
 
     def finish(self) -> None:
         """Nothing waits to be written."""
+
+    def _tensors(self, manifest: Manifest) -> StoredTensors:
+        return StoredTensors(self._reader, manifest.tensors)
+
+    def _read_ahead(self, manifest: Manifest) -> None:
+        """The checkpoint behind this one is likely the next to be restored."""
+        following = self._following.get((manifest.attempt, manifest.number))
+        if following is not None and not self._must_run(following.position):
+            self._ahead.want(following)
 
     def _is_divided(self, position: Position) -> bool:
         """Whether it stands in the loop whose iterations are shared among slices."""
