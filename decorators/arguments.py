@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tracker.decorators.places import Place
+
 from tracker.checkpoint.invocations import CapturedCall, masked
 from tracker.secrets import is_secret_name
 
@@ -52,6 +54,14 @@ class Binding:
                 plain = type(value) in _QUICK and not is_secret_name(name, value)
                 yield f"{prefix}.{name}", value if plain else masked(name, value)
 
-    def captured(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_entry: bool) -> CapturedCall:
-        """A copy of the arguments of a call that is a run of its own."""
-        return CapturedCall.of(self.named(args, kwargs), hidden=self.receiver, is_entry=is_entry)
+    def captured(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_entry: bool, place: Place | None = None
+    ) -> CapturedCall:
+        """A copy of the arguments of a call that is a run of its own, without what an engine gives to every call."""
+        named = self.named(args, kwargs)
+        if place is None or place.kept is None:
+            return CapturedCall.of(named, hidden=self.receiver, is_entry=is_entry)
+        call = CapturedCall.of(place.kept(named), hidden=self.receiver, is_entry=is_entry)
+        own = [name for name in self._names if name in named and name not in call.shown and name not in self.receiver]
+        call.missing.update({name: f"is an object that {place.engine} gives, which is not recorded" for name in own})
+        return call

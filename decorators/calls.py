@@ -48,7 +48,7 @@ class Tracking:
             if around is None or (place is not None and place.launch_key != around.launch):
                 return _RunCall(self, args, kwargs, place, around)
             if around.awaits_call:
-                return _TaskCall(self, args, kwargs, around)
+                return _TaskCall(self, args, kwargs, around, place)
             return _NestedCall(self, args, kwargs)
         except Exception as exc:  # noqa: BLE001  promise: tracking never changes what a program computes
             PROCESS.warn_once(f"a call of {self.name} is not tracked: {type(exc).__name__}: {exc}")
@@ -144,10 +144,12 @@ def _free_name(scope: Scope, name: str) -> str:
 class _TaskCall(_ScopedCall):
     """The function of a task whose run was opened for it from outside, by the engine's listener."""
 
-    def __init__(self, tracking: Tracking, args: tuple[Any, ...], kwargs: dict[str, Any], run: Run) -> None:
+    def __init__(
+        self, tracking: Tracking, args: tuple[Any, ...], kwargs: dict[str, Any], run: Run, place: Place | None
+    ) -> None:
         super().__init__(tracking, run.recorder.root)
         run.awaits_call = False
-        for name, value in tracking.binding.captured(args, kwargs, is_entry=False).shown.items():
+        for name, value in tracking.binding.captured(args, kwargs, is_entry=False, place=place).shown.items():
             note_argument(run.recorder, name, value)
 
     def end(self, exc: BaseException | None) -> None:
@@ -177,7 +179,7 @@ class _RunCall(_ScopedCall):
             parent_key=place.parent_key if place else None,
             orchestrator=place.details if place else {},
             function=tracking.function,
-            call=tracking.binding.captured(args, kwargs, is_entry=is_entry),
+            call=tracking.binding.captured(args, kwargs, is_entry=is_entry, place=place),
         )
         self.run = begin_run(origin, options)
         self.run.launch = place.launch_key if place else None

@@ -22,6 +22,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     parent_key: str | None = None  # launch key of the run around it: the flow's of a task
     details: dict[str, Any] = {}  # what `start.json` keeps of it: plain JSON, without secrets
     tags: tuple[str, ...] = ()
+    kept: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    """Of named arguments those that can be recorded: without the objects that the engine gives to every call."""
 
 
 class Engine(Protocol):

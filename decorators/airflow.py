@@ -1,0 +1,125 @@
+"""Airflow: the task instance that runs this code, and ``@tracked`` above ``@task``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tracker.decorators.places import Place
+
+from tracker.secrets import mask_text
+from tracker.store.documents import Status
+
+_FLAGS = ("is_setup", "is_teardown", "on_failure_fail_dagrun", "returns_dag_result")
+_OTHER_INTERPRETER = ("_BasePythonVirtualenvOperator", "_DockerDecoratedOperator", "_KubernetesDecoratedOperator")
+_MEANING: dict[str, Status] = {
+    "AirflowSkipException": "finished",
+    "DownstreamTasksSkipped": "finished",
+    "DagRunTriggerException": "finished",
+    "TaskDeferred": "preempted",  # it goes on elsewhere, as a further attempt
+    "TaskAwaitingInput": "preempted",
+    "AirflowRescheduleException": "preempted",
+    "AirflowTaskTerminated": "killed",
+}
+_PLAIN_FORMS: dict[str, Callable[[Any], Any]] = {"ParamsDict": dict, "LazyXComSequence": list}
+_last: tuple[Any, int, Place] | None = None
+
+
+def current_place() -> Place | None:
+    """The task instance that Airflow executes in this process; ``None`` outside of one."""
+    global _last
+    context = _context()
+    ti = context.get("ti") if context else None
+    if ti is None:
+        return None
+    if _last is not None and _last[0] is ti and _last[1] == ti.try_number:
+        return _last[2]
+    place = place_of(ti)
+    _last = (ti, ti.try_number, place)
+    return place
+
+
+def place_of(ti: Any) -> Place:
+    """Where a task instance stands, also one that another process executes."""
+    map_index = -1 if ti.map_index is None else ti.map_index
+    details = {
+        "engine": "airflow",
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": map_index,
+        "try_number": ti.try_number,
+        "url": _url(ti),
+    }
+    return Place(
+        engine="airflow",
+        launch_key=launch_key(ti.dag_id, ti.run_id, ti.task_id, map_index),
+        attempt=str(ti.try_number),
+        name=ti.task_id if map_index < 0 else f"{ti.task_id}[{map_index}]",
+        details={name: value for name, value in details.items() if value is not None},
+        tags=(f"dag:{ti.dag_id}",),
+        kept=without_own_objects,
+    )
+
+
+def launch_key(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+    """What every try of a task instance has in common; -1 for one that is not mapped."""
+    return f"airflow/{dag_id}/{run_id}/{task_id}/{map_index}"
+
+
+def without_own_objects(named: dict[str, Any]) -> dict[str, Any]:
+    """Arguments without the objects of Airflow's context; parameters and results of mapped tasks as plain values."""
+    return {name: _plain(value) for name, value in named.items() if not _is_own(value)}
+
+
+def _is_own(value: Any) -> bool:
+    ours = any(base.__module__.partition(".")[0] == "airflow" for base in type(value).__mro__)
+    return ours and type(value).__name__ not in _PLAIN_FORMS
+
+
+def _plain(value: Any) -> Any:
+    form = _PLAIN_FORMS.get(type(value).__name__)
+    return form(value) if form is not None and type(value).__module__.startswith("airflow.") else value
+
+
+def adapt(decorated: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any | None:
+    """What ``@task`` made, with its function wrapped; ``None`` for what is not Airflow's.
+
+    A function that Airflow executes in another interpreter (``@task.virtualenv``) travels there as text and cannot be
+    wrapped: it stays as it is.
+    """
+    if not getattr(type(decorated), "_airflow_is_task_decorator", False):
+        return None
+    if any(base.__name__ in _OTHER_INTERPRETER for base in decorated.operator_class.__mro__):
+        return decorated
+    import attr
+
+    changed = attr.evolve(decorated, function=wrap(decorated.function), kwargs=dict(decorated.kwargs))
+    for flag in _FLAGS:
+        if hasattr(decorated, flag):
+            setattr(changed, flag, getattr(decorated, flag))
+    return changed
+
+
+def status_of(exc: BaseException) -> Status | None:
+    """A task that skips itself has finished; one that defers or reschedules itself goes on later."""
+    names = (kind.__name__ for kind in type(exc).__mro__ if kind.__module__.startswith("airflow"))
+    return next((_MEANING[name] for name in names if name in _MEANING), None)
+
+
+def _context() -> Any | None:
+    """The context of the task that is executed, without importing anything."""
+    module = sys.modules.get("airflow.sdk.definitions._internal.contextmanager") or sys.modules.get(
+        "airflow.models.taskinstance"  # Airflow 2
+    )
+    stack = getattr(module, "_CURRENT_CONTEXT", None)
+    return stack[-1] if stack else None
+
+
+def _url(ti: Any) -> str | None:
+    """Where the task instance is seen in Airflow's pages, whichever try it is."""
+    try:
+        return mask_text(str(ti.log_url).partition("?try_number=")[0])
+    except Exception:  # noqa: BLE001  a page's address is not worth a run
+        return None
