@@ -14,4 +14,5 @@ ALL = (
     "checkpoint_size",
     "propagation",
     "old_runs",
+    "tracked",
 )
