@@ -50,6 +50,9 @@ def _identity(view: RunView) -> Iterator[tuple[str, str]]:
         yield "parent", view.parent
     if view.document.launch_key:
         yield "launch", shorten(view.document.launch_key, _LONGEST)
+    if view.start is not None and view.start.orchestrator:
+        about = [f"{name}={value_text(value, 80)}" for name, value in view.start.orchestrator.items()]
+        yield "started by", shorten(" ".join(about), _LONGEST)
     if view.tags:
         yield "tags", shorten(", ".join(view.tags), _LONGEST)
     yield "store", view.store.url
@@ -58,7 +61,11 @@ def _identity(view: RunView) -> Iterator[tuple[str, str]]:
 def _command(view: RunView) -> str:
     import shlex
 
-    return view.script if view.start is None else " ".join([view.script, shlex.join(view.start.entry.argv)]).strip()
+    if view.start is None:
+        return view.script
+    if view.start.entry.function is not None:
+        return f"{view.script} · {view.start.entry.function.partition(':')[2]}"
+    return " ".join([view.script, shlex.join(view.start.entry.argv)]).strip()
 
 
 def _print_attempts(view: RunView) -> None:

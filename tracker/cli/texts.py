@@ -7,6 +7,8 @@ import math
 from datetime import datetime
 from typing import Any
 
+from tracker.store.descriptions import described
+
 _LONGEST = 60
 _LARGEST = 1e15  # above, a float is no longer exact to a tenth
 
@@ -25,6 +27,8 @@ def value_text(value: Any, longest: int = _LONGEST) -> str:
         return shorten(f"{len(value)} bytes {value[:8].hex()}", longest)
     if isinstance(value, datetime):
         return local_time(value)
+    if (text := described(value)) is not None:
+        return shorten(text, longest)
     if isinstance(value, dict | list | tuple):
         return shorten(json.dumps(value, ensure_ascii=False, default=str), longest)
     return shorten(str(value), longest)

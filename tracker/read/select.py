@@ -9,6 +9,7 @@ from tracker.read.catalog import RunView, resolve_id, scan
 from tracker.read.where import Condition, choose
 from tracker.store import ids, keys
 from tracker.store.base import Store
+from tracker.store.descriptions import described
 
 RunNames = str | RunView | Iterable[str | RunView]
 
@@ -46,7 +47,9 @@ class Runs(Sequence[RunView]):
 
 
 def _title(view: RunView) -> str:
-    arguments = " ".join(f"{name}={value!r}" for name, value in list(view.arguments.items())[:6])
+    arguments = " ".join(
+        f"{name}={described(value) or repr(value)}" for name, value in list(view.arguments.items())[:6]
+    )
     return " ".join(text for text in (view.project, view.name or "", view.script, arguments) if text)
 
 

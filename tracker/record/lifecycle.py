@@ -221,6 +221,8 @@ def _identify(origin: Origin, replayed: str | None, *, project: str, entry: Entr
     elif origin.parent is None:
         run_id = take_variable(RUN_VARIABLE) if run_id is None and launch_key is None else run_id
         name = take_variable(NAME_VARIABLE) if name is None else name
+    if name is None and origin.function is not None:
+        name = origin.function.__name__
     if run_id is not None and not is_id(run_id):
         launch_key, run_id = launch_key or f"id/{run_id}", None
     return Identity(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from tracker.code.project import project_root
-from tracker.errors import NotFound
+from tracker.errors import Corrupt, NotFound
 from tracker.read.catalog import resolve_id
 from tracker.record.lifecycle import default_store
 from tracker.replay.documents import Fidelity, Plan, PlannedRun, Question, SliceResult
@@ -188,7 +188,7 @@ def _unfinished(store: Store, plan: Plan) -> Replay | None:
     for replay in sorted(store.folders(keys.REPLAYS), reverse=True) if wanted else []:
         try:
             found = read_replay(store, replay)
-        except NotFound:
+        except (NotFound, Corrupt):  # a plan that cannot be read is not taken up
             continue
         same = (found.plan.question, found.plan.environment) == (plan.question, plan.environment)
         if same and found.waiting and wanted <= _versions(found.plan):
