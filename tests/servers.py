@@ -104,11 +104,11 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"no server at {url}:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def new_bucket(server: Server) -> str:
-    """Create a bucket with a name that no other test has."""
+def new_bucket(server: Server, name: str = "") -> str:
+    """Create a bucket, by default with a name that no other test has."""
     import s3fs
 
-    name = f"bucket-{secrets.token_hex(8)}"
+    name = name or f"bucket-{secrets.token_hex(8)}"
     system = s3fs.S3FileSystem(**server.options(), skip_instance_cache=True)
     system.call_s3("create_bucket", Bucket=name)
     return name

@@ -18,7 +18,7 @@ from tracker.config import Settings
 from tracker.errors import Unavailable
 from tracker.record.background import BACKGROUND
 from tracker.record.context import set_scope
-from tracker.record.identity import Identity, Membership, claim_document, claim_id
+from tracker.record.identity import Identity, Membership, claim_attempt, claim_document, claim_id
 from tracker.record.log import log
 from tracker.record.recorder import CLOSED, Recorder
 from tracker.record.scope import Frame
@@ -72,9 +72,14 @@ class Run:
         self.spool = spool_for(store, settings)
         self.started = time.time()
         self._owes_documents = offline
+        self._interrupted = False
         if member is None:
             home = self.spool if offline else store
-            self.id, self.attempt, self._pid = claim_id(home, identity), ids.new_id(), os.getpid()
+            self.id, self.attempt, self._pid = (
+                claim_id(home, identity, self.spool),
+                claim_attempt(home, identity),
+                os.getpid(),
+            )
             self._renew_lease()  # before the run is seen, so that nobody takes it for a dead one
             self.document = claim_document(home, identity, self.id, self.started)
         else:
@@ -83,6 +88,7 @@ class Run:
             self.document = decode(store.get(key), RunDocument, key=key)
         self.launch = self.document.launch_key  # of the task whose code runs in it
         self.awaits_call = False  # opened for a task from outside, whose function has not been called yet
+        self.resumes = False  # goes on from its last checkpoint when it is started again
         self.ended: Status | None = None
         self.failure: ErrorInfo | None = None
         self.exit_code: int | None = None
@@ -194,11 +200,19 @@ class Run:
         journal.write_checksums()
 
     def _renew_lease(self) -> None:
-        lease = Lease(writer=this_writer(), renewed=time.time(), interval_s=self.settings.heartbeat_s)
+        every_s, marked = self.settings.heartbeat_s, self._interrupted
+        lease = Lease(writer=this_writer(), renewed=time.time(), interval_s=every_s, interrupted=marked)
         try:
             self.store.put(keys.attempt_document(self.id, self.attempt, "lease"), encode(lease))
         except Unavailable as exc:
             self.recorder.warn_once(away(self.store.url, exc), kind="store")
+
+    def note_interruption(self) -> None:
+        """A batch system is about to end this process: without an end of its own, the attempt was preempted. Only for
+        the background thread, in one of ``ticks``.
+        """
+        self._interrupted = True
+        self._renew_lease()
 
     def _sample(self, sampler: Sampler) -> None:
         """Log one sample of the machine as an iteration of the loop ``@system``. Only ever called in the background

@@ -10,10 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from tracker.errors import HindsightError, KeyExists, KeyNotFound
 from tracker.store import durable, frames, keys
 from tracker.store.base import Store
-from tracker.store.documents import EndDocument, Lease, decode, encode
+from tracker.store.documents import EndDocument, Launch, Lease, RunDocument, decode, encode
 from tracker.store.ids import created_ms
 from tracker.store.journals import read_journal
 from tracker.store.keys import JournalKey
@@ -170,8 +172,9 @@ def _remove_unfinished(source: Store, run: str) -> None:
 
 def ship_documents(store: Store, source: Store, run: str, report: Recovered) -> None:
     """Move documents that could not be put when their store did not answer; the dead writer's last word replaces
-    nothing newer.
+    nothing newer. A launch key that another run has taken meanwhile stays that one's.
     """
+    _ship_launch(store, source, run)
     for key in [keys.run_document(run), *(info.key for info in source.list(keys.attempts_folder(run)))]:
         try:
             store.put(key, source.get(key))
@@ -179,6 +182,18 @@ def ship_documents(store: Store, source: Store, run: str, report: Recovered) -> 
             continue
         source.delete([key])
         report.documents.append(key)
+
+
+def _ship_launch(store: Store, source: Store, run: str) -> None:
+    key = keys.run_document(run)
+    data = _get(source, key)
+    launch_key = None if data is None else decode(data, RunDocument, key=key).launch_key
+    if launch_key is None:
+        return
+    pointer = keys.launch_document(launch_key)
+    with suppress(KeyExists):
+        store.create(pointer, encode(Launch(launch_key=launch_key, run=run)))
+    source.delete([pointer])
 
 
 def _close_attempt(store: Store, source: Store, run: str, attempt: str, totals: Totals, report: Recovered) -> None:
@@ -203,6 +218,17 @@ def _close_attempt(store: Store, source: Store, run: str, attempt: str, totals: 
     )
     store.put(key, encode(end))
     report.attempts.append(attempt)
+
+
+def mark_interrupted(store: Store, run: str, *, before: str) -> None:
+    """Note that a batch system ended the attempt before this one, where that has not told its end itself."""
+    earlier = [attempt for attempt in store.folders(keys.attempts_folder(run)) if attempt < before]
+    if not earlier or _get(store, keys.attempt_document(run, max(earlier), "end")) is not None:
+        return
+    key = keys.attempt_document(run, max(earlier), "lease")
+    data = _get(store, key)
+    if data is not None:
+        store.put(key, encode(msgspec.structs.replace(decode(data, Lease, key=key), interrupted=True)))
 
 
 def _get(store: Store, key: str) -> bytes | None:
