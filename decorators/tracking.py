@@ -131,25 +131,22 @@ def _generator(function: Callable[..., Any], tracking: Tracking) -> Callable[...
 
 
 def _driven(generator: Generator[Any, Any, Any], call: Call) -> Generator[Any, Any, Any]:
-    """The generator; while it waits for the next request, what the caller logs is the caller's."""
+    """The generator; while it waits for the next request, what is logged is its caller's."""
     resume, given = generator.send, None
     while True:
         try:
             item = resume(given)
         except StopIteration as stop:
             return stop.value
-        with call.paused():
-            try:
-                given, resume = (yield item), generator.send
-                continue
-            except GeneratorExit:
-                closing = True
-            except BaseException as exc:  # noqa: BLE001  thrown in by the caller, and handed on
-                closing, thrown = False, exc
-        if closing:
+        try:
+            with call.paused():
+                given = yield item
+            resume = generator.send
+        except GeneratorExit:
             generator.close()
-            raise GeneratorExit
-        given, resume = thrown, generator.throw
+            raise
+        except BaseException as exc:  # noqa: BLE001  thrown in by the caller, and handed on
+            resume, given = generator.throw, exc
 
 
 def _async_generator(function: Callable[..., Any], tracking: Tracking) -> Callable[..., Any]:
@@ -162,18 +159,14 @@ def _async_generator(function: Callable[..., Any], tracking: Tracking) -> Callab
                     item = await resume(given)
                 except StopAsyncIteration:
                     return
-                closing, thrown = False, None
-                with this.paused():
-                    try:
-                        given, resume = (yield item), generator.asend
-                        continue
-                    except GeneratorExit:
-                        closing = True
-                    except BaseException as exc:  # noqa: BLE001  thrown in by the caller, and handed on
-                        thrown = exc
-                if closing:
+                try:
+                    with this.paused():
+                        given = yield item
+                    resume = generator.asend
+                except GeneratorExit:
                     await generator.aclose()
-                    raise GeneratorExit
-                given, resume = thrown, generator.athrow
+                    raise
+                except BaseException as exc:  # noqa: BLE001  thrown in by the caller, and handed on
+                    resume, given = generator.athrow, exc
 
     return call
