@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tracker.store import documents, keys
+from tracker.store import sync_merging as merging
 
 ID = "[0-9a-z]{26}"
 ATTEMPT = f"runs/{ID}/attempts/{ID}"
@@ -32,12 +33,16 @@ def _nothing(_: Any) -> Iterator[Need]:
     return iter(())
 
 
+Merge = Callable[[Any, Any], Any]
+
+
 @dataclass(frozen=True)
 class Kind:
     """Documents of one kind: what their keys look like, and what they say of themselves.
 
     ``told_key`` is the key at which a document says that it belongs, ``owner`` the key without which nobody asks for
-    it, ``needs`` what it cannot be used without. Rooms above the store give theirs to ``verify``.
+    it, ``needs`` what it cannot be used without. ``merge`` says what two stores agree on that both have it; without
+    one it is written once and each keeps its own. Rooms above the store give theirs to ``verify`` and ``sync``.
     """
 
     pattern: str
@@ -45,6 +50,7 @@ class Kind:
     told_key: Callable[[Any], str | None] = _nowhere_else
     owner: Callable[[Any], str | None] = _nowhere_else
     needs: Callable[[Any], Iterator[Need]] = _nothing
+    merge: Merge | None = None
 
     def fits(self, key: str) -> bool:
         """Whether a key is one of these documents, by its name."""
@@ -70,16 +76,22 @@ KINDS = (
         documents.Launch,
         told_key=lambda found: keys.launch_document(found.launch_key),
         owner=lambda found: keys.run_document(found.run),
+        merge=merging.launches,
     ),
-    Kind(rf"runs/{ID}/run\.json", documents.RunDocument, told_key=lambda found: keys.run_document(found.run)),
+    Kind(
+        rf"runs/{ID}/run\.json",
+        documents.RunDocument,
+        told_key=lambda found: keys.run_document(found.run),
+        merge=merging.runs,
+    ),
     Kind(
         rf"{ATTEMPT}/start\.json",
         documents.StartDocument,
         told_key=lambda found: keys.attempt_document(found.run, found.attempt, "start"),
     ),
     Kind(rf"{ATTEMPT}/code\.json", documents.CodeDocument, needs=_needs_of_code),
-    Kind(rf"{ATTEMPT}/lease\.json", documents.Lease),
-    Kind(rf"{ATTEMPT}/end\.json", documents.EndDocument),
+    Kind(rf"{ATTEMPT}/lease\.json", documents.Lease, merge=merging.leases),
+    Kind(rf"{ATTEMPT}/end\.json", documents.EndDocument, merge=merging.ends),
     Kind(
         r"code/[^/]+\.json",
         documents.Snapshot,

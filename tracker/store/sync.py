@@ -1,0 +1,105 @@
+"""Synchronisation: everything that one store has and another lacks, brought over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tracker.errors import InputError, NotFound
+from tracker.store.base import Store
+from tracker.store.format import read_format, require_format
+from tracker.store.memory import MemoryStore
+from tracker.store.open import connect, open_store
+from tracker.store.sync_carrying import Carrier
+from tracker.store.sync_catalogue import all_kinds
+from tracker.store.sync_engine import Engine
+from tracker.store.sync_record import RecordFile, record_folder
+from tracker.store.sync_summary import OnProgress, Summary, Tally
+
+StoreLike = Store | str | os.PathLike[str]
+Options = Mapping[str, Any]
+
+
+def sync(
+    source: StoreLike,
+    target: StoreLike,
+    *,
+    runs: Collection[str] | None = None,
+    source_options: Options | None = None,
+    target_options: Options | None = None,
+    dry_run: bool = False,
+    full: bool = False,
+    threads: int | None = None,
+    on_progress: OnProgress | None = None,
+    records: Path | None = None,
+) -> Summary:
+    """Copy what the target lacks: payloads before documents that name them, the end of every attempt last.
+
+    ``runs`` are full ids; by default everything is brought over. Killed at any moment, it leaves a target that can be
+    read and verified, and the next call goes on. Several at once into one target, and runs that write to the source
+    meanwhile, are safe: open journals arrive as segments, and what comes later arrives the next time. Nothing of the
+    target is lost: documents that both have are merged (docs/design/0014).
+
+    ``dry_run`` writes nothing; ``full`` compares with the target also what is remembered to have been brought over;
+    ``records`` is where that is remembered (default: the user's cache folder). ``source_options`` and
+    ``target_options`` are storage options as for ``open_store``.
+
+    What the source lacks or has damaged is told by the summary (``problems``) and held back together with what names
+    it. Raises ``NotFound`` without a source, ``StoreUnavailable``, ``StoreFull`` or ``StoreReadOnly`` when one of the
+    stores cannot be used; what had arrived until then stays.
+    """
+    opened = _open(source, source_options, create=False)
+    destination = _open_target(target, target_options, dry_run=dry_run)
+    if opened.url == destination.url:
+        raise InputError(f"{opened.url} is both source and target: expected two stores")
+    file = RecordFile(records or record_folder(), _pair(opened, destination))
+    record = file.load()
+    if full:
+        record.units, record.flat = {}, {}
+    tally = Tally(Summary(opened.url, destination.url, dry_run=dry_run), on_progress)
+    try:
+        with Carrier(opened, destination, tally, dry=dry_run, threads=threads) as carrier:
+            for _ in _steps(Engine(carrier, all_kinds(), record), runs):
+                pass
+    finally:
+        if not dry_run:
+            file.save(record)
+    return tally.end()
+
+
+def _steps(engine: Engine, runs: Collection[str] | None) -> Iterator[int]:
+    """All that is to be brought over, part by part; between parts the target is consistent, as at every moment."""
+    if runs is None:
+        engine.bring_code()
+    yield from engine.bring_runs(runs)
+    yield from engine.bring_replays(runs)
+    engine.bring_documents("launches/", None if runs is None else engine.launches_of(runs))
+    if runs is None:
+        engine.bring_documents("watches/")
+
+
+def _open(store: StoreLike, options: Options | None, *, create: bool) -> Store:
+    if isinstance(store, Store):
+        return store
+    return open_store(store, storage_options=options, create=create)
+
+
+def _open_target(target: StoreLike, options: Options | None, *, dry_run: bool) -> Store:
+    """The target, made where there is none; in a dry run an empty one stands for it."""
+    if not dry_run:
+        return _open(target, options, create=True)
+    try:
+        return _open(target, options, create=False)
+    except NotFound:
+        assert not isinstance(target, Store)
+        empty = MemoryStore(f"dry run of {os.getpid()}")
+        empty.url = connect(target, storage_options=options).url
+        return empty
+
+
+def _pair(source: Store, target: Store) -> str:
+    """What tells this pair of stores from every other, also from others at the same addresses before."""
+    created = (require_format(source).created, getattr(read_format(target), "created", None))
+    return f"{source.url}\n{target.url}\n{created}"

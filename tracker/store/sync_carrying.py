@@ -1,0 +1,83 @@
+"""Carrying keys from store to store, several at a time, and counting what arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from tracker.errors import BadKey, Corrupt, KeyNotFound
+from tracker.store import keys
+from tracker.store.base import Store
+from tracker.store.sync_catalogue import MAX_DOCUMENT_BYTES, Item, Told, read_document
+from tracker.store.sync_copying import copy, put_merged
+from tracker.store.sync_summary import Tally
+
+REMOTE_THREADS, LOCAL_THREADS = 16, 4
+
+Given = TypeVar("Given")
+Got = TypeVar("Got")
+
+
+class Carrier:
+    """Reads from one store and writes to the other with a bounded number of threads; writes nothing when ``dry``.
+
+    Damage in the source is noted as a problem of its key; that a store cannot be used is raised.
+    """
+
+    def __init__(self, source: Store, target: Store, tally: Tally, *, dry: bool, threads: int | None = None) -> None:
+        self.source, self.target, self.tally, self.dry = source, target, tally, dry
+        local = is_local(source) and is_local(target)
+        self._pool = ThreadPoolExecutor(threads or (LOCAL_THREADS if local else REMOTE_THREADS), "hindsight-sync")
+
+    def __enter__(self) -> Carrier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def each(self, work: Callable[[Given], Got], items: Iterable[Given]) -> list[Got]:
+        """``[work(item) for item in items]`` in the threads; the first error is raised and ends the rest."""
+        futures = [self._pool.submit(work, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def read(self, item: Item) -> tuple[bytes, Told] | None:
+        """A document of the source; ``None`` when it is gone or not to be trusted."""
+        try:
+            if item.info.size_bytes > MAX_DOCUMENT_BYTES:
+                raise Corrupt(f"it has {item.info.size_bytes:,} bytes, and no document has more than a few")
+            data = self.source.get(item.key)
+            return data, read_document(data, item)
+        except KeyNotFound:
+            return None
+        except (Corrupt, BadKey) as exc:
+            self.tally.problem(item.key, str(exc))
+            return None
+
+    def carry(self, item: Item) -> bool:
+        """Copy a payload; whether the target has it now."""
+        try:
+            size = item.info.size_bytes if self.dry else copy(self.source, self.target, item)
+        except KeyNotFound:
+            return False  # sealed, compacted or collected since the listing
+        except (Corrupt, BadKey) as exc:
+            self.tally.problem(item.key, str(exc))
+            return False
+        self.tally.brought(item.key, item.category, size)
+        return True
+
+    def put(self, item: Item, data: bytes) -> bool:
+        """Bring a document over, merged with what the target has; whether the target changed."""
+        changed = put_merged(data, self.target, item, dry=self.dry)
+        if changed:
+            self.tally.brought(item.key, "document", len(data))
+        return changed
+
+
+def is_local(store: Store) -> bool:
+    """Whether the store answers without a server."""
+    return store.local_path(keys.FORMAT) is not None or store.url.startswith("memory:")

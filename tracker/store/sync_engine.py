@@ -1,0 +1,219 @@
+"""Bringing runs and replays over in the right order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby
+
+from tracker.errors import KeyNotFound
+from tracker.store import keys
+from tracker.store.base import Info, Store
+from tracker.store.kinds import Kind, Need
+from tracker.store.memory import MemoryStore
+from tracker.store.sealing import seal
+from tracker.store.sync_carrying import Carrier, is_local
+from tracker.store.sync_catalogue import Item, Rank, Told, sort_key
+from tracker.store.sync_journals import covered
+from tracker.store.sync_needs import Needs
+from tracker.store.sync_record import Record, fingerprint
+from tracker.store.sync_units import Looking, Unit, Work, list_units, remembered
+
+_CHUNK = 256  # documents whose needs are looked for together
+_BATCH_UNITS, _BATCH_KEYS = 64, 20_000
+_FEW_UNITS = 50  # that are looked for in the target one by one
+STRANGER = "no key of this name belongs to a store"
+
+
+class Engine:
+    """One pass over a source. What it has done is in the record and in the carrier's summary."""
+
+    def __init__(self, carrier: Carrier, kinds: tuple[Kind, ...], record: Record) -> None:
+        self.carrier, self.kinds, self.record = carrier, kinds, record
+        self.needs = Needs(carrier, kinds)
+        self.looking = Looking(carrier.source, carrier.target, kinds)
+        self.summary = carrier.tally.summary
+        self._owners: set[str] | None = None
+        self._lists_fast = is_local(carrier.source)
+
+    def bring_runs(self, only: Collection[str] | None = None) -> Iterator[int]:
+        """Bring over what changed below ``runs/``; yields after every batch."""
+        return self._bring_units(keys.RUNS, only)
+
+    def bring_replays(self, about: Collection[str] | None = None) -> Iterator[int]:
+        """Bring over what changed below ``replays/``, with the results of these runs alone where that is asked."""
+        self._owners = None if about is None else {keys.run_document(run) for run in about}
+        return self._bring_units(keys.REPLAYS)
+
+    def _bring_units(self, folder: str, only: Collection[str] | None = None) -> Iterator[int]:
+        changed = []
+        for unit in list_units(self.carrier.source, folder, only):
+            before = self.record.units.get(unit.prefix)
+            if before is not None and before.digest and before.digest == unit.digest():
+                self.carrier.tally.looked_at(folder == keys.RUNS)
+            else:
+                changed.append(unit.forgotten() if self._lists_fast else unit)
+        self.carrier.tally.expect(runs=self.summary.runs + len(changed) if folder == keys.RUNS else 0)
+        there = self._there(folder, changed)
+        for batch in _batches(changed):
+            self._bring_batch(batch, there)
+            yield len(batch)
+
+    def _there(self, folder: str, units: list[Unit]) -> set[str] | None:
+        """Which units the target has at all; ``None`` when each of a few is asked for itself."""
+        if len(units) <= _FEW_UNITS:
+            return None
+        return set(self.carrier.target.folders(folder))
+
+    def _bring_batch(self, units: list[Unit], there: set[str] | None) -> None:
+        works = self.carrier.each(lambda unit: self._look(unit, there), units)
+        owners = {item.key: work for work in works for item in work.items}
+        self.summary.left_out.update((key, STRANGER) for work in works for key in work.left_out)
+        self.carrier.tally.expect(keys=len(owners), size_bytes=sum(i.info.size_bytes for w in works for i in w.items))
+        failed = set(self._bring_items([item for work in works for item in work.items if item.rank < Rank.REPLAY]))
+        published = {id(work): self._seal_journals(work) for work in works}
+        failed |= set(self._bring_items([item for work in works for item in work.items if item.rank >= Rank.REPLAY]))
+        for key in failed:
+            owners[key].failed = True
+        for work in works:
+            self._settle(work, published[id(work)])
+
+    def _look(self, unit: Unit, there: set[str] | None) -> Work:
+        is_new = there is not None and unit.id not in there
+        work = self.looking.look(unit, self.record.units.get(unit.prefix), is_new=is_new)
+        if self._owners is not None and unit.prefix.startswith(keys.REPLAYS):
+            self._choose(work, self._owners)
+        return work
+
+    def _choose(self, work: Work, owners: set[str]) -> None:
+        """Leave out the results of other runs, and the plan where no result is left."""
+        plans = [item for item in work.items if item.rank < Rank.REPLAY]
+        results = [item for item in work.items if item.rank >= Rank.REPLAY]
+        chosen = [item for item in results if (read := self.carrier.read(item)) and read[1].owner in owners]
+        work.failed = len(chosen) < len(results)
+        work.items = plans + chosen if chosen else []
+
+    def _bring_items(self, items: Iterable[Item]) -> Iterator[str]:
+        """Copy items in the order of their ranks; yields the keys that had to be held back."""
+        for _, group in groupby(sorted(items, key=lambda item: (item.rank, item.key)), key=lambda item: item.rank):
+            ranked = list(group)
+            for start in range(0, len(ranked), _CHUNK):
+                yield from self._bring_chunk(ranked[start : start + _CHUNK])
+
+    def _bring_chunk(self, items: list[Item]) -> list[str]:
+        documents = [item for item in items if item.kind is not None]
+        payloads = [item for item in items if item.kind is None]
+        arrived = self.carrier.each(self.carrier.carry, payloads)
+        held = [item.key for item, ok in zip(payloads, arrived, strict=True) if not ok]
+        read = self.carrier.each(self.carrier.read, documents)
+        found = {item.key: (item, *each) for item, each in zip(documents, read, strict=True) if each is not None}
+        held += [item.key for item in documents if item.key not in found]
+        self.needs.bring(need for _, _, told in found.values() for need in told.needs)
+        ready = [(item, data) for item, data, told in found.values() if self._is_ready(item, told)]
+        held += found.keys() - {item.key for item, _ in ready}
+        self.carrier.each(lambda pair: self.carrier.put(*pair), ready)
+        return held
+
+    def _is_ready(self, item: Item, told: Told) -> bool:
+        lacking = self.needs.lacks(told.needs)
+        if lacking is not None:
+            self.carrier.tally.problem(item.key, f"held back, because it needs {lacking}")
+            return False
+        if told.owner is not None and not _has(self.carrier.source, told.owner):
+            self.summary.left_out[item.key] = f"it belongs to {told.owner}, which is not in {self.summary.source}"
+            return False
+        return True
+
+    def _seal_journals(self, work: Work) -> set[str]:
+        """Publish what the open journals of a run hold by now; gives the segments that this target got so far."""
+        published = set(work.before.published)
+        target = MemoryStore(f"dry run {id(self)}") if self.carrier.dry else self.carrier.target
+        for name, journal in sorted(work.journals.items()):
+            if journal.stop <= max(1, work.before.sealed.get(name, 0)):
+                continue
+            for segment in seal(target, journal.frames, 0, journal.stop).segments:
+                published.add(str(segment))
+                self.carrier.tally.brought(str(segment), "segment", target.info(str(segment)).size_bytes)
+        if self.carrier.dry:
+            target.delete([info.key for info in target.list()])
+        return published
+
+    def _settle(self, work: Work, published: set[str]) -> None:
+        """Remove what is no longer needed in the target, and remember the unit when all of it is there."""
+        copied = {item.key for item in work.items if item.category == "segment"}
+        own = {info.key for info in work.unit.infos}
+        gone = covered(published | copied | own) & (published - own if work.failed else published)
+        if not self.carrier.dry:
+            self.carrier.target.delete([*work.stale, *sorted(gone)])
+            if not work.failed:
+                kept = (published | copied) - gone
+                self.record.units[work.unit.prefix] = remembered(work, kept)
+        self.summary.removed += len(gone)
+        if work.unit.prefix.startswith(keys.RUNS):
+            if work.is_live:
+                self.summary.live.append(work.unit.id)
+            self.carrier.tally.looked_at()
+
+    def bring_code(self) -> None:
+        """Bring over all code, also what no run names yet, or names by way of another repository only."""
+        changed = self._changed(keys.CODE)
+        names = {info.key: info for info in changed if sort_key(info, self.kinds) and info.key.endswith(".json")}
+        theirs = {info.key for info in self.carrier.target.list(keys.CODE)} if names else set()
+        self.needs.know(theirs)
+        self.needs.bring(Need(key, "code") for key in names)
+        for key in names.keys() & self.needs.missing.keys():
+            self.carrier.tally.problem(key, f"held back: {self.needs.missing[key]}")
+        self._remember(info for info in changed if info.key not in self.needs.missing)
+
+    def bring_documents(self, folder: str, only: Collection[str] | None = None) -> None:
+        """Bring over the documents of ``launches/`` or ``watches/``, or some of them."""
+        changed = [info for info in self._changed(folder) if only is None or info.key in only]
+        sorted_out = [sort_key(info, self.kinds) for info in changed]
+        self.summary.left_out.update(
+            (info.key, STRANGER) for info, item in zip(changed, sorted_out, strict=True) if item is None
+        )
+        items = [item for item in sorted_out if item is not None]
+        self.carrier.tally.expect(keys=len(items), size_bytes=sum(item.info.size_bytes for item in items))
+        failed = set(self._bring_items(items))
+        self._remember(info for info in changed if info.key not in failed)
+
+    def launches_of(self, runs: Collection[str]) -> set[str]:
+        """The keys of the pointers that lead to these runs."""
+        documents = [Info(keys.run_document(run), 0) for run in runs]
+        items = [item for info in documents if (item := sort_key(info, self.kinds))]
+        read = self.carrier.each(self.carrier.read, items)
+        launches = (each[1].document.launch_key for each in read if each is not None)
+        return {keys.launch_document(launch) for launch in launches if launch is not None}
+
+    def _changed(self, folder: str) -> list[Info]:
+        known = self.record.flat
+        return [
+            info
+            for info in self.carrier.source.list(folder)
+            if not fingerprint(info) or known.get(info.key) != fingerprint(info)
+        ]
+
+    def _remember(self, infos: Iterable[Info]) -> None:
+        if not self.carrier.dry:
+            self.record.flat.update((info.key, fingerprint(info)) for info in infos)
+
+
+def _has(store: Store, key: str) -> bool:
+    try:
+        store.info(key)
+    except KeyNotFound:
+        return False
+    return True
+
+
+def _batches(units: Iterable[Unit]) -> Iterator[list[Unit]]:
+    """Units in groups that are worked on together, small enough to be held in memory."""
+    batch: list[Unit] = []
+    size = 0
+    for unit in units:
+        batch.append(unit)
+        size += len(unit.infos)
+        if len(batch) >= _BATCH_UNITS or size >= _BATCH_KEYS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
