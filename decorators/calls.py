@@ -7,6 +7,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ from tracker.record.context import PROCESS, current_scope, set_scope
 from tracker.record.lifecycle import active_run, begin_run, end_run
 from tracker.record.log import log
 from tracker.record.origin import Origin
+from tracker.record.ranks import begin_rank
 from tracker.record.run import Run
 from tracker.record.scope import Frame, Scope
 from tracker.secrets import mask_text
@@ -28,6 +30,7 @@ from tracker.secrets import mask_text
 _MAX_DEPTH = 16  # of tracked calls in each other; what a deeper one logs belongs to the one around it
 _NOTHING = object()
 _used: Counter[tuple[str, str]] = Counter()  # calls outside of each other in one try of a task
+_open: list[str] = []  # launch keys of the calls under way; an engine may name a task that only waits for more
 
 
 class Tracking:
@@ -45,14 +48,20 @@ class Tracking:
         try:
             place = current_place()
             around = active_run()
-            if around is None or (place is not None and place.launch_key != around.launch):
-                return _RunCall(self, args, kwargs, place, around)
+            if around is None or _is_elsewhere(place, around):
+                kind = _RankCall if place is not None and place.rank else _RunCall
+                return kind(self, args, kwargs, place, around)
             if around.awaits_call:
                 return _TaskCall(self, args, kwargs, around, place)
             return _NestedCall(self, args, kwargs)
         except Exception as exc:  # noqa: BLE001  promise: tracking never changes what a program computes
             PROCESS.warn_once(f"a call of {self.name} is not tracked: {type(exc).__name__}: {exc}")
             return Call()
+
+
+def _is_elsewhere(place: Place | None, around: Run) -> bool:
+    """Whether the code belongs to another task instance than the run that is open."""
+    return place is not None and not place.is_process and place.launch_key not in (around.launch, *_open)
 
 
 class Call:
@@ -169,32 +178,66 @@ class _RunCall(_ScopedCall):
         around: Run | None,
     ) -> None:
         root = function_root(tracking.function)
-        is_entry = root is not None and (place is not None or not is_started_again_by_script(root))
-        options = dict(tracking.options)
-        origin = Origin(
-            name=tracking.given_name or (place.name if place else None),
-            launch_key=_launch_key(place),
-            tags=(*options.pop("tags", ()), *(place.tags if place else ())),
-            parent=around,
-            parent_key=place.parent_key if place else None,
-            orchestrator=place.details if place else {},
-            function=tracking.function,
-            call=tracking.binding.captured(args, kwargs, is_entry=is_entry, place=place),
-        )
-        self.run = begin_run(origin, options)
+        is_process = place is None or place.is_process
+        is_entry = root is not None and not (is_process and is_started_again_by_script(root))
+        call = tracking.binding.captured(args, kwargs, is_entry=is_entry, place=place)
+        origin, options = _origin(tracking, place)
+        self.run = begin_run(replace(origin, parent=around, call=call), options)
         self.run.launch = place.launch_key if place else None
         super().__init__(tracking, self.run.recorder.root)
+        if place is not None:
+            _open.append(place.launch_key)
+        if place is not None and place.on_begin is not None:
+            place.on_begin(self.run)
 
     def end(self, exc: BaseException | None) -> None:
+        if self.run.launch in _open:
+            _open.remove(self.run.launch)
         if exc is None and self.result is not _NOTHING and self.result is not None:
             log("returned", shown(self.result))
         end_run(self.run, failure=exc, status=None if exc is None else status_of(exc))
 
 
-def _launch_key(place: Place | None) -> str | None:
-    """That of the place; calls after the first in the same try of a task are runs beside it."""
+class _RankCall(_ScopedCall):
+    """The same call in another rank of the same job: a shard of the attempt that the first rank opens and ends."""
+
+    def __init__(
+        self, tracking: Tracking, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place, around: Run | None
+    ) -> None:
+        origin, options = _origin(tracking, place)
+        self.run, self.rank = begin_rank(origin, options), place.rank
+        self.run.launch = place.launch_key
+        super().__init__(tracking, self.run.recorder.root)
+
+    def end(self, exc: BaseException | None) -> None:
+        if exc is not None and status_of(exc) is None:
+            log("error", mask_text("".join(traceback.format_exception_only(exc)).strip()), rank=self.rank)
+            log("traceback", mask_text("".join(traceback.format_exception(exc))), rank=self.rank)
+        end_run(self.run)
+
+
+def _origin(tracking: Tracking, place: Place | None) -> tuple[Origin, dict[str, Any]]:
+    """What a run of this function at this place is, and its settings."""
+    options = {**(place.settings() if place is not None and place.settings else {}), **tracking.options}
+    name, tags = tracking.given_name, tuple(options.pop("tags", ()))
     if place is None:
-        return None
+        return Origin(name=name, tags=tags, function=tracking.function), options
+    key = _launch_key(place)
+    origin = Origin(
+        name=name or place.name,
+        launch_key=key,
+        attempt_key=f"{key}@{place.attempt}" if place.ranks > 1 else None,
+        is_restart=place.is_restart,
+        tags=(*tags, *place.tags),
+        parent_key=place.parent_key,
+        orchestrator=place.details,
+        function=tracking.function,
+    )
+    return origin, options
+
+
+def _launch_key(place: Place) -> str:
+    """That of the place; calls after the first in the same try of a task are runs beside it."""
     _used[place.launch_key, place.attempt] += 1
     count = _used[place.launch_key, place.attempt]
     return place.launch_key if count == 1 else f"{place.launch_key}#{count}"

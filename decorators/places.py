@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
 from tracker.store.documents import Status
+
+if TYPE_CHECKING:
+    from tracker.record.run import Run
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,8 +26,15 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     parent_key: str | None = None  # launch key of the run around it: the flow's of a task
     details: dict[str, Any] = {}  # what `start.json` keeps of it: plain JSON, without secrets
     tags: tuple[str, ...] = ()
+    rank: int = 0  # of this process among those of the same try; all but the first write shards
+    ranks: int = 1
+    is_restart: bool = False  # the engine ended the try before by itself, and started this one
+    is_process: bool = False  # nothing but the process tells this place from others, so whatever run is open is its own
+    on_begin: Callable[[Run], None] | None = None  # called with the run of this try
     kept: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """Of named arguments those that can be recorded: without the objects that the engine gives to every call."""
+    settings: Callable[[], dict[str, Any]] | None = None
+    """What the engine's own configuration says of the store; ``@tracked`` itself and the environment come first."""
 
 
 class Engine(Protocol):
@@ -48,8 +59,12 @@ _ENGINES = {
     "airflow": "tracker.decorators.airflow",
     "prefect": "tracker.decorators.prefect",
     "submitit": "tracker.decorators.submitit",
+    "slurm": "tracker.decorators.slurm",
 }
 """Package of an engine -> the module that is its `Engine`."""
+
+_VARIABLES = {"slurm": "SLURM_JOB_ID"}
+"""Engines without a package -> the environment variable that tells they are at work."""
 
 _loaded: dict[str, Engine] = {}
 
@@ -57,7 +72,7 @@ _loaded: dict[str, Engine] = {}
 def current_place() -> Place | None:
     """Where the innermost engine that is at work runs this code; ``None`` in a plain program."""
     for package in _ENGINES:
-        if package in sys.modules:
+        if _is_at_work(package):
             place = _engine(package).current_place()
             if place is not None:
                 return place
@@ -67,7 +82,7 @@ def current_place() -> Place | None:
 def adapted(decorated: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any | None:
     """What an engine's decorator made, with its function wrapped; ``None`` for a plain function."""
     for package in _ENGINES:
-        if package in sys.modules:
+        if _is_at_work(package):
             found = _engine(package).adapt(decorated, wrap)
             if found is not None:
                 return found
@@ -81,11 +96,15 @@ def status_of(exc: BaseException) -> Status | None:
     if type(exc).__name__ == "CancelledError":
         return "killed"
     for package in _ENGINES:
-        if package in sys.modules:
+        if _is_at_work(package):
             found = _engine(package).status_of(exc)
             if found is not None:
                 return found
     return None
+
+
+def _is_at_work(package: str) -> bool:
+    return package in sys.modules or _VARIABLES.get(package, "") in os.environ
 
 
 def _engine(package: str) -> Engine:

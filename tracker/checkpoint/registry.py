@@ -93,6 +93,7 @@ def _make_keeper(objects: dict[str, Any], *, resume: bool) -> Keeper | None:
     found = order()
     if found is not None:
         return _restorer(found, objects, run) if found.run == run.id else None
+    run.resumes = run.resumes or resume
     settings = run.settings
     if settings.checkpoints == "none" and not resume:
         return None

@@ -22,7 +22,7 @@ from tracker.record.origin import Origin
 from tracker.record.run import Run
 from tracker.secrets import mask_text
 from tracker.store.documents import CodeDocument, Entry, StartDocument
-from tracker.store.recovery import recover
+from tracker.store.recovery import mark_interrupted, recover
 
 _PATIENCE_S = 60.0  # for the code snapshot and the like, when a run ends before they are done
 _RECOVER_AGE_S = 14 * 86_400.0
@@ -150,6 +150,8 @@ class _Start:
 
     def _recover(self) -> None:
         if self.parent is None and not self.run.is_away:
+            if self.origin.is_restart:
+                mark_interrupted(self.run.store, self.run.id, before=self.run.attempt)
             recover(self.run.store, self.run.spool, max_age_s=_RECOVER_AGE_S, prepare=partial(preload, SEALING))
 
 

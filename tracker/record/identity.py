@@ -27,6 +27,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     run: str | None = None
     launch_key: str | None = None
+    attempt_key: str | None = None
     parent: str | None = None
     tags: tuple[str, ...] = ()
 
@@ -40,17 +41,30 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     project: str
 
 
-def claim_id(store: Store, identity: Identity) -> str:
-    """The id asked for, the id of an earlier attempt of the same launch, or a new one."""
-    run = identity.run or ids.new_id()
-    if identity.launch_key is None:
-        return run
-    key = keys.launch_document(identity.launch_key)
+def claim_id(store: Store, identity: Identity, spool: Store) -> str:
+    """The id asked for, the id of an earlier attempt of the same launch, or a new one.
+
+    ``spool``: where an earlier attempt may wait that was made while the store did not answer.
+    """
+    waiting = run_of_launch(spool, identity.launch_key) if identity.launch_key is not None else None
+    return _claimed(store, identity.launch_key, identity.run or waiting or ids.new_id())
+
+
+def claim_attempt(store: Store, identity: Identity) -> str:
+    """A new id, or the one that the first of the ranks which share this attempt has chosen."""
+    return _claimed(store, identity.attempt_key, ids.new_id())
+
+
+def _claimed(store: Store, name: str | None, proposed: str) -> str:
+    """The id that whoever came first proposed under this name."""
+    if name is None:
+        return proposed
+    key = keys.launch_document(name)
     try:
-        store.create(key, encode(Launch(launch_key=identity.launch_key, run=run)))
+        store.create(key, encode(Launch(launch_key=name, run=proposed)))
     except KeyExists:
         return decode(store.get(key), Launch, key=key).run
-    return run
+    return proposed
 
 
 def run_of_launch(store: Store, launch_key: str) -> str | None:

@@ -203,8 +203,10 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     is_call = function is not None and origin.call is not None and origin.call.is_entry and function_root(function)
     entry = function_entry(function, root=root) if function and is_call else capture_entry(sys.argv, root=root)
     store = _connect_offline(settings) if origin.offline else resolve_store(settings, root, create=True)
-    identity = _identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
+    identity = identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
     opened = Run(store, settings, identity, recorder, root=root, offline=origin.offline, ordinal=ordinal)
+    if origin.parent is not None and opened.launch is None:
+        opened.launch = origin.parent.launch  # code in a run inside of a task's is still that task's
     _open_runs[recorder] = opened
     if recorder is PROCESS:
         invite_workers(opened.id, opened.attempt, settings, store.url)
@@ -213,7 +215,7 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     return opened
 
 
-def _identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry, store: Store) -> Identity:
+def identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry, store: Store) -> Identity:
     """Who a run is; variables that were set for one run are taken by the first that is inside of no other."""
     run_id, launch_key, name = origin.run_id, origin.launch_key, origin.name
     if replayed is not None:
@@ -231,6 +233,7 @@ def _identify(origin: Origin, replayed: str | None, *, project: str, entry: Entr
         name=name,
         run=run_id,
         launch_key=launch_key,
+        attempt_key=origin.attempt_key if replayed is None else None,
         parent=_parent_of(origin, store),
         tags=origin.tags,
     )
@@ -258,8 +261,12 @@ def _join(recorder: Recorder, member: Membership) -> Run:
     settings = load_settings(root, overrides={"store": member.store, "project": member.project or None})
     identity = Identity(project=member.project, script="", run=member.run)
     store = open_store(settings.store, storage_options=settings.storage_options, create=False)
-    opened = Run(store, settings, identity, recorder, root=root, member=member)
-    _open_runs[recorder] = opened
+    return adopt(Run(store, settings, identity, recorder, root=root, member=member))
+
+
+def adopt(opened: Run) -> Run:
+    """A run that this process writes a shard of is ended with the process."""
+    _open_runs[opened.recorder] = opened
     _hook_process()
     return opened
 

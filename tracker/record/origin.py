@@ -18,6 +18,8 @@ class Origin:
     name: str | None = None
     run_id: str | None = None
     launch_key: str | None = None
+    attempt_key: str | None = None  # what the ranks of one try of a job have in common, where there are several
+    is_restart: bool = False  # a batch system ended the attempt before, and started this one by itself
     tags: tuple[str, ...] = ()
     parent: Run | None = None  # the run around it, in this process
     parent_key: str | None = None  # the launch key of a run around it that another process may have started

@@ -153,6 +153,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     writer: Writer
     renewed: float
     interval_s: float
+    interrupted: bool = False  # the batch system announced its end, or started it again
 
 
 class InputFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
