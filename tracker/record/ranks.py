@@ -12,6 +12,7 @@ from tracker.record.lifecycle import adopt, identify, resolve_store
 from tracker.record.origin import Origin
 from tracker.record.recorder import Recorder
 from tracker.record.run import Run
+from tracker.record.spool import spool_for
 
 
 def begin_rank(origin: Origin, overrides: dict[str, Any]) -> Run:
@@ -26,7 +27,8 @@ def begin_rank(origin: Origin, overrides: dict[str, Any]) -> Run:
     store = resolve_store(settings, root, create=True)
     project = settings.project or root.name or "project"
     identity = identify(origin, None, project=project, entry=function_entry(origin.function, root=root), store=store)
-    run, attempt = claim_id(store, identity), claim_attempt(store, identity)
+    run = claim_id(store, identity, spool_for(store, settings))
+    attempt = claim_attempt(store, identity)
     claim_document(store, identity, run, time.time())
     member = Membership(run=run, attempt=attempt, store=store.url, project=project)
     return adopt(Run(store, settings, identity, Recorder(), root=root, member=member))
