@@ -76,36 +76,36 @@ class TrackedExecutor(submitit.AutoExecutor):
         return self.submit(delayed.function, *delayed.args, **delayed.kwargs)
 
 
-class _Tracked:
-    """What a job has beside submitit's own."""
+def run_of(job: Any) -> RunView:
+    """The run of a job as the store has it now; ``NotFound`` while the job has not begun."""
+    from tracker.read.catalog import find_run
 
-    hindsight: Submission
-
-    @property
-    def run(self) -> RunView:
-        """The run as the store has it now; ``NotFound`` while the job has not begun."""
-        from tracker.read.catalog import find_run
-
-        submission = self.hindsight
-        root = (hasattr(submission.function, "__code__") and function_root(submission.function)) or script_root()
-        given = {key: value for key, value in submission.options.items() if key not in ("name", "tags")}
-        store = resolve_store(load_settings(root, overrides=given), root, create=False)
-        run = run_of_launch(store, submission.key)
-        if run is None:
-            raise NotFound(f"{store.url} has no run of this job yet: it has not begun, or records elsewhere")
-        return find_run(store, run)
+    submission: Submission = job.hindsight
+    root = (hasattr(submission.function, "__code__") and function_root(submission.function)) or script_root()
+    given = {key: value for key, value in submission.options.items() if key not in ("name", "tags")}
+    store = resolve_store(load_settings(root, overrides=given), root, create=False)
+    run = run_of_launch(store, submission.key)
+    if run is None:
+        raise NotFound(f"{store.url} has no run of job {job.job_id} yet: it has not begun, or records elsewhere")
+    return find_run(store, run)
 
 
-class TrackedSlurmJob(_Tracked, submitit.SlurmJob):  # type: ignore[type-arg]
+class TrackedSlurmJob(submitit.SlurmJob[Any]):
     """A job of Slurm's with its ``run``."""
 
+    run = property(run_of)
 
-class TrackedLocalJob(_Tracked, submitit.LocalJob):  # type: ignore[type-arg]
+
+class TrackedLocalJob(submitit.LocalJob[Any]):
     """A process of this machine with its ``run``."""
 
+    run = property(run_of)
 
-class TrackedDebugJob(_Tracked, submitit.DebugJob):  # type: ignore[type-arg]
+
+class TrackedDebugJob(submitit.DebugJob[Any]):
     """A call in this process with its ``run``."""
+
+    run = property(run_of)
 
 
 _CLASSES: dict[type, type] = {
@@ -118,6 +118,6 @@ _CLASSES: dict[type, type] = {
 def _give_run(job: Any, submission: Submission) -> None:
     """Let a job, and those of its tasks, tell their run; jobs of other plugins stay what they are."""
     for each in (job, *job.__dict__.get("_sub_jobs", ())):
-        if type(each) in _CLASSES:
+        if type(each) in _CLASSES:  # submitit makes its jobs in many places
             each.__class__ = _CLASSES[type(each)]
             each.hindsight = submission
