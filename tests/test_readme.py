@@ -144,7 +144,7 @@ def test_commands_exist() -> None:
     """Every command that is mentioned is one, and every one is mentioned."""
     from tracker.cli.main import app
 
-    mentioned = set(re.findall(r"(?:`|\$ |^)hindsight ([a-z]+)", TEXT, re.MULTILINE)) - {"sync"}
+    mentioned = set(re.findall(r"(?:`|\$ |^)hindsight ([a-z]+)", TEXT, re.MULTILINE))
 
     assert mentioned == {command.name for command in app.registered_commands}
 

@@ -1,7 +1,7 @@
 """Hindsight: ask past runs new questions.
 
 ``log``, ``arg``, ``loop``, ``step`` and ``checkpointing`` record; ``dataframe``, ``runs``, ``reader`` and
-``load_checkpoint`` read; ``replay`` asks. Nothing heavy is imported before it is used.
+``load_checkpoint`` read; ``replay`` asks; ``sync`` copies. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from tracker.api import (
         step as step,
     )
+    from tracker.api import (
+        sync as sync,
+    )
     from tracker.replay.call import CallableRoom
 
     replay: CallableRoom
@@ -79,6 +82,7 @@ __all__ = [
     "run",
     "runs",
     "step",
+    "sync",
 ]
 
 

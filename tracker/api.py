@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tracker.read.reader import Reader
     from tracker.read.select import RunNames, Runs
     from tracker.read.where import Condition
+    from tracker.store.sync_summary import OnProgress, Summary
 
 __all__ = [
     "arg",
@@ -38,6 +39,7 @@ __all__ = [
     "run",
     "runs",
     "step",
+    "sync",
 ]
 
 StoreLike = Store | str | os.PathLike[str] | None
@@ -123,3 +125,59 @@ def load_checkpoint(
 
     opened = default_store(store, storage_options)
     return load(opened, resolve_id(opened, run), at, trust=trust)
+
+
+def sync(
+    source: Store | str | os.PathLike[str],
+    target: Store | str | os.PathLike[str],
+    *,
+    where: str | Condition | None = None,
+    runs: RunNames | None = None,
+    source_options: Mapping[str, Any] | None = None,
+    target_options: Mapping[str, Any] | None = None,
+    dry_run: bool = False,
+    delete_after: bool = False,
+    full: bool = False,
+    threads: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> Summary:
+    """Copy what one store has and another lacks: all runs, or those that ``where`` and ``runs`` choose.
+
+    Between any two stores, in both directions: documents that both have are merged, and nothing is lost. Safe while
+    runs write to the source (what comes later arrives the next time), several at once into one target, and killed at
+    any moment: the next call goes on. A second call moves nothing.
+
+    ``dry_run`` only looks. ``full`` looks at everything again, also at what was brought over before. ``delete_after``
+    removes from the source the runs that have ended, after every byte of them was read back from the target. Storage
+    options are as for ``init``; by default those of the settings.
+
+    The summary tells what arrived, and in ``problems`` what the source has lost or damaged. ``NotFound`` without a
+    source, ``StoreUnavailable``, ``StoreFull`` or ``StoreReadOnly`` when a store cannot be used.
+
+    >>> import tracker
+    >>> with tracker.run(store="memory://here", capture=()):
+    ...     _ = tracker.log("loss", 0.5)
+    >>> tracker.sync("memory://here", "memory://there").runs
+    1
+    >>> tracker.sync("memory://here", "memory://there").keys
+    0
+    """
+    from tracker.code.project import project_root
+    from tracker.config import load_settings
+    from tracker.read.select import runs as select_runs
+    from tracker.store.sync import sync as sync_stores
+
+    options = load_settings(project_root()).storage_options
+    opened = default_store(source, dict(options if source_options is None else source_options))
+    chosen = None if where is None and runs is None else select_runs(opened, where=where, runs=runs)
+    return sync_stores(
+        opened,
+        target,
+        runs=None if chosen is None else [run.run for run in chosen],
+        target_options=options if target_options is None else target_options,
+        dry_run=dry_run,
+        delete_after=delete_after,
+        full=full,
+        threads=threads,
+        on_progress=on_progress,
+    )

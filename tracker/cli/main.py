@@ -24,6 +24,7 @@ from tracker.cli import (
     runs,
     show,
     sql,
+    sync,
     verify,
 )
 from tracker.cli.failures import CODES_HELP, INTERRUPTED, OK, USAGE, report, set_debug, tell, warnings_as_lines
@@ -141,6 +142,7 @@ _add("Code", "diff", diff.diff)
 _add("Code", "checkout", checkout.checkout)
 _add("Record", "run", run.run, context_settings={"allow_interspersed_args": False})
 _add("Record", "demo", demo.demo)
+_add("Care", "sync", sync.sync)
 _add("Care", "recover", recover.recover)
 _add("Care", "verify", verify.verify)
 _add("Care", "doctor", doctor.doctor)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from tracker.store.memory import MemoryStore
 from tracker.store.open import connect, open_store
 from tracker.store.sync_carrying import Carrier
 from tracker.store.sync_catalogue import all_kinds
+from tracker.store.sync_deleting import Deleting
 from tracker.store.sync_engine import Engine
 from tracker.store.sync_record import RecordFile, record_folder
 from tracker.store.sync_summary import OnProgress, Summary, Tally
 
 StoreLike = Store | str | os.PathLike[str]
 Options = Mapping[str, Any]
+
+_SAVE_EVERY_S = 5.0  # as much work is looked at again after a kill
 
 
 def sync(
@@ -30,6 +34,7 @@ def sync(
     source_options: Options | None = None,
     target_options: Options | None = None,
     dry_run: bool = False,
+    delete_after: bool = False,
     full: bool = False,
     threads: int | None = None,
     on_progress: OnProgress | None = None,
@@ -42,7 +47,8 @@ def sync(
     meanwhile, are safe: open journals arrive as segments, and what comes later arrives the next time. Nothing of the
     target is lost: documents that both have are merged (docs/design/0014).
 
-    ``dry_run`` writes nothing; ``full`` compares with the target also what is remembered to have been brought over;
+    ``delete_after`` deletes the ended runs of the source that the target has byte by byte. ``dry_run`` writes nothing;
+    ``full`` compares with the target also what is remembered to have been brought over;
     ``records`` is where that is remembered (default: the user's cache folder). ``source_options`` and
     ``target_options`` are storage options as for ``open_store``.
 
@@ -61,20 +67,25 @@ def sync(
     tally = Tally(Summary(opened.url, destination.url, dry_run=dry_run), on_progress)
     try:
         with Carrier(opened, destination, tally, dry=dry_run, threads=threads) as carrier:
-            for _ in _steps(Engine(carrier, all_kinds(), record), runs):
-                pass
+            _bring(Engine(carrier, all_kinds(), record), runs, lambda: None if dry_run else file.save(record))
+            if delete_after and not dry_run:
+                Deleting(carrier, all_kinds(), record).delete(runs)
     finally:
         if not dry_run:
             file.save(record)
     return tally.end()
 
 
-def _steps(engine: Engine, runs: Collection[str] | None) -> Iterator[int]:
-    """All that is to be brought over, part by part; between parts the target is consistent, as at every moment."""
+def _bring(engine: Engine, runs: Collection[str] | None, save: Callable[[], None]) -> None:
+    """All that is to be brought over, part by part; what was done is noted now and then."""
+    saved = time.monotonic()
     if runs is None:
         engine.bring_code()
-    yield from engine.bring_runs(runs)
-    yield from engine.bring_replays(runs)
+    for step in (engine.bring_runs, engine.bring_replays):
+        for _ in step(runs):
+            if time.monotonic() - saved > _SAVE_EVERY_S:
+                save()
+                saved = time.monotonic()
     engine.bring_documents("launches/", None if runs is None else engine.launches_of(runs))
     if runs is None:
         engine.bring_documents("watches/")

@@ -1,0 +1,144 @@
+"""Removing runs from the source once the target is proven to have them, byte by byte."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+
+from tracker.errors import Corrupt, KeyNotFound
+from tracker.store import documents, keys
+from tracker.store.base import Info, Store
+from tracker.store.kinds import Kind
+from tracker.store.objects import hash_key
+from tracker.store.sync_carrying import Carrier
+from tracker.store.sync_catalogue import Item, Told, sort_key
+from tracker.store.sync_journals import covered
+from tracker.store.sync_record import Record
+from tracker.store.sync_units import Unit, list_units
+
+
+class Deleting:
+    """Deletes from the source the ended runs of which the target has every byte; the others are kept, with the reason.
+
+    Their objects go with them unless another document needs them, or a run goes on that may be about to. Code and
+    launches stay: they are small, and a further attempt finds its run by them. The run's own document goes first, so
+    that a kill in the middle leaves keys without a run, which the next call deletes, and never a run that looks whole.
+    """
+
+    def __init__(self, carrier: Carrier, kinds: tuple[Kind, ...], record: Record) -> None:
+        self.carrier, self.kinds, self.record = carrier, kinds, record
+        self.source, self.target = carrier.source, carrier.target
+        self.summary = carrier.tally.summary
+
+    def delete(self, only: Collection[str] | None) -> None:
+        """Delete what may go. Whoever records into the source meanwhile loses nothing."""
+        results, waiting = self._replays()
+        freed: set[str] = set()
+        runs = list(list_units(self.source, keys.RUNS, only))
+        for unit in runs:
+            reason = "a replay of it is not finished" if unit.id in waiting else self._reason_to_stay(unit)
+            objects, reason = (set(), reason) if reason else self._prove(unit, results[unit.id])
+            if reason is None and list(self.source.list(unit.prefix)) != unit.infos:
+                reason = "something was written to it meanwhile"
+            if reason is not None:
+                self.summary.kept_runs[unit.id] = reason
+                continue
+            self.source.delete([keys.run_document(unit.id)])
+            self.source.delete([*results[unit.id], *(info.key for info in unit.infos)])
+            self.record.units.pop(unit.prefix, None)
+            self.summary.deleted_runs.append(unit.id)
+            freed |= objects
+        self._delete_objects(freed)
+
+    def _replays(self) -> tuple[dict[str, list[str]], set[str]]:
+        """The keys of results by the run that they are about, and the runs that wait for one."""
+        results: dict[str, list[str]] = defaultdict(list)
+        planned: set[tuple[str, str, int]] = set()
+        done: set[tuple[str, str, int]] = set()
+        for unit in list_units(self.source, keys.REPLAYS):
+            for item, told in self._read(unit.infos):
+                if told.owner is not None:
+                    run = told.owner.split("/")[1]
+                    results[run].append(item.key)
+                    done.add((unit.id, run, told.document.number))
+                planned.update((unit.id, piece.run, piece.number) for piece in getattr(told.document, "slices", ()))
+        return results, {run for _, run, _ in planned - done}
+
+    def _reason_to_stay(self, unit: Unit) -> str | None:
+        names = {info.key for info in unit.infos}
+        attempts = {key.split("/")[3] for key in names if key.startswith(keys.attempts_folder(unit.id))}
+        if any(key.endswith(".journal") for key in names):
+            return "records of it wait in journals"
+        if not attempts or any(keys.attempt_document(unit.id, each, "end") not in names for each in attempts):
+            return "it has not ended"
+        if any(unit.id in key for key in (*self.summary.problems, *self.summary.left_out)):
+            return "not all of it was brought over"
+        return None
+
+    def _prove(self, unit: Unit, results: list[str]) -> tuple[set[str], str | None]:
+        """The objects of a run, and the first key that the target does not have as the source does."""
+        read = self._read(unit.infos)
+        needs = {need.key for _, told in read for need in told.needs}
+        objects = {key for key in needs if key.startswith(keys.OBJECTS)}
+        unneeded = covered(info.key for info in unit.infos)
+        own = [info.key for info in unit.infos if info.key not in unneeded and not info.key.endswith("/lease.json")]
+        wanted = [*own, *results, *sorted(objects)]
+        for key, same in zip(wanted, self.carrier.each(self._is_same, wanted), strict=True):
+            if not same:
+                return set(), f"{key} is not the same in the target"
+        for key in needs - objects:
+            if not _has(self.target, key):
+                return set(), f"{key} is not in the target"
+        return objects, None
+
+    def _is_same(self, key: str) -> bool:
+        """Whether the target has the bytes of a key, or a document that has taken in what this one says."""
+        try:
+            if hash_key(self.source, key) == hash_key(self.target, key):
+                return True
+            item = sort_key(Info(key, 0), self.kinds)
+            if item is None or item.kind is None or item.kind.merge is None:
+                return False
+            ours = documents.decode(self.source.get(key), item.kind.form, key=key)
+            theirs = documents.decode(self.target.get(key), item.kind.form, key=key)
+            return bool(item.kind.merge(ours, theirs) == theirs)
+        except (KeyNotFound, Corrupt):
+            return False
+
+    def _read(self, infos: Collection[Info]) -> list[tuple[Item, Told]]:
+        items = [item for info in infos if (item := sort_key(info, self.kinds)) and item.kind is not None]
+        read = self.carrier.each(self.carrier.read, items)
+        return [(item, each[1]) for item, each in zip(items, read, strict=True) if each is not None]
+
+    def _delete_objects(self, freed: set[str]) -> None:
+        """Delete the objects that nothing in the source needs any more; all of them stay while a run goes on."""
+        before = set(self.source.folders(keys.RUNS))
+        if not freed or self._somebody_writes():
+            return
+        unneeded = sorted(freed - self._needed())
+        self.source.delete(unneeded)
+        if set(self.source.folders(keys.RUNS)) - before:  # a new run may have found one of them a moment ago
+            for key in unneeded:
+                self.source.put(key, self.target.get(key))
+
+    def _somebody_writes(self) -> bool:
+        for unit in list_units(self.source, keys.RUNS):
+            if self._reason_to_stay(unit) in {"records of it wait in journals", "it has not ended"}:
+                return True
+        return False
+
+    def _needed(self) -> set[str]:
+        found: set[str] = set()
+        for folder in (keys.RUNS, keys.REPLAYS):
+            for unit in list_units(self.source, folder):
+                found.update(need.key for _, told in self._read(unit.infos) for need in told.needs)
+        code = self._read(list(self.source.list(keys.CODE)))
+        return found | {need.key for _, told in code for need in told.needs}
+
+
+def _has(store: Store, key: str) -> bool:
+    try:
+        store.info(key)
+    except KeyNotFound:
+        return False
+    return True
