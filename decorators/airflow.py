@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from tracker.decorators.places import Place
 
+from tracker.errors import InputError
 from tracker.secrets import mask_text
 from tracker.store.documents import Status
 
@@ -60,12 +62,59 @@ def place_of(ti: Any) -> Place:
         details={name: value for name, value in details.items() if value is not None},
         tags=(f"dag:{ti.dag_id}",),
         kept=without_own_objects,
+        settings=configured_store,
     )
 
 
 def launch_key(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
     """What every try of a task instance has in common; -1 for one that is not mapped."""
     return f"airflow/{dag_id}/{run_id}/{task_id}/{map_index}"
+
+
+def configured_store() -> dict[str, Any]:
+    """The store that Airflow's own configuration names, where neither the environment does nor the caller.
+
+    ``[hindsight] conn_id``, a connection of type ``hindsight``, or ``[hindsight] store``.
+    """
+    if os.environ.get("HINDSIGHT_STORE"):
+        return {}
+    from airflow.providers.common.compat.sdk import BaseHook, conf
+
+    conn_id = conf.get("hindsight", "conn_id", fallback="")
+    if conn_id:
+        store, options = store_of_connection(BaseHook.get_connection(conn_id))
+        return {"store": store, "storage_options": options}
+    store = conf.get("hindsight", "store", fallback="")
+    return {"store": store} if store else {}
+
+
+def store_of_connection(connection: Any) -> tuple[str, dict[str, Any]]:
+    """URL and options of a connection's store: its host, and ``storage_options`` of its extra.
+
+    With ``aws_conn_id`` in the extra, keys and endpoint are those of that AWS connection.
+    """
+    from airflow.providers.common.compat.sdk import BaseHook
+
+    extra = connection.extra_dejson
+    options = dict(extra.get("storage_options") or {})
+    if extra.get("aws_conn_id"):
+        options = {**_aws_options(BaseHook.get_connection(extra["aws_conn_id"])), **options}
+    if not connection.host:
+        raise InputError(f"connection {connection.conn_id} names no store: its host must be a folder or a URL")
+    return connection.host, options
+
+
+def _aws_options(connection: Any) -> dict[str, Any]:
+    extra = connection.extra_dejson
+    region = extra.get("region_name")
+    found = {
+        "key": connection.login or extra.get("aws_access_key_id"),
+        "secret": connection.password or extra.get("aws_secret_access_key"),
+        "token": extra.get("aws_session_token"),
+        "endpoint_url": extra.get("endpoint_url") or None,
+        "client_kwargs": {"region_name": region} if region else None,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def without_own_objects(named: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,15 @@
-"""The plugin that Airflow loads in every one of its processes: the listener, and links for operators of others."""
+"""The plugin that Airflow loads in every one of its processes: the listener."""
 
 from __future__ import annotations
 
-from airflow.plugins_manager import AirflowPlugin
+from airflow.providers.common.compat.sdk import AirflowPlugin
+from tracker.operators import listener
+from tracker.operators.links import RunLink
 
 
 class HindsightPlugin(AirflowPlugin):  # type: ignore[misc]
-    """Loaded through an entry point; imports nothing of the core."""
+    """Loaded through an entry point; imports nothing of the core before a task runs."""
 
     name = "hindsight"
+    listeners = [listener]
+    operator_extra_links = [RunLink()]

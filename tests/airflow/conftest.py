@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.airflow.flows import Flows
+from tests.airflow.server import Airflow, running
 
 _HOME = Path(tempfile.mkdtemp(prefix="hindsight-airflow-"))
 _SETTINGS = {
@@ -61,3 +64,16 @@ def flows(migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fl
     shutil.copy(migrated, _HOME / "airflow.db")
     shutil.rmtree(_HOME / "dags", ignore_errors=True)
     return Flows(_HOME / "dags", tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Airflow]:
+    """A running Airflow whose configuration names a store by a connection."""
+    home = tmp_path_factory.mktemp("airflow")
+    shutil.copy(migrated, home / "airflow.db")
+    connection = {"conn_type": "hindsight", "host": str(home / "store")}
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("AIRFLOW", "HINDSIGHT"))}
+    environment["AIRFLOW_CONN_HINDSIGHT_DEFAULT"] = json.dumps(connection)
+    environment["AIRFLOW__HINDSIGHT__CONN_ID"] = "hindsight_default"
+    with running(home, environment) as found:
+        yield found

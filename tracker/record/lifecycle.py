@@ -197,11 +197,13 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     global _started
     ordinal, _started = _started, _started + 1
     function = origin.function
-    root = (function and function_root(function)) or script_root()
+    root = origin.root or (function and function_root(function)) or script_root()
     overrides, replayed = redirected(overrides, ordinal)
     settings = load_settings(root, overrides=overrides)
     is_call = function is not None and origin.call is not None and origin.call.is_entry and function_root(function)
-    entry = function_entry(function, root=root) if function and is_call else capture_entry(sys.argv, root=root)
+    entry = origin.entry
+    if entry is None:
+        entry = function_entry(function, root=root) if function and is_call else capture_entry(sys.argv, root=root)
     store = _connect_offline(settings) if origin.offline else resolve_store(settings, root, create=True)
     identity = identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
     opened = Run(store, settings, identity, recorder, root=root, offline=origin.offline, ordinal=ordinal)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tracker.store.documents import Entry
 
 if TYPE_CHECKING:
     from tracker.checkpoint.invocations import CapturedCall
@@ -26,4 +29,6 @@ class Origin:
     orchestrator: Mapping[str, Any] = field(default_factory=dict)  # its identity in the engine that started it
     function: Callable[..., Any] | None = None  # what is called
     call: CapturedCall | None = None  # and with what
+    root: Path | None = None  # the project, where it is not that of the function or of what is running
+    entry: Entry | None = None  # what to start to do this again, where that is not told by the command line
     offline: bool = False  # the store does not answer, everything waits in the spool

@@ -34,7 +34,10 @@ class Executor(Protocol):
 
 
 # Where the function lies that is an engine's `Executor`.
-_EXECUTORS = {"local": "tracker.replay.executors:execute_locally"}
+_EXECUTORS = {
+    "airflow": "tracker.operators.executor:execute_on_airflow",
+    "local": "tracker.replay.executors:execute_locally",
+}
 
 
 def executor_named(name: str) -> Executor:

@@ -1,0 +1,169 @@
+"""A command or script as a run: where it is executed, who it is, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tracker.decorators.airflow import place_of
+
+from tracker.code.git import Git
+from tracker.code.project import project_root
+from tracker.errors import InputError
+from tracker.record.identity import RUN_VARIABLE, Identity, claim_document, claim_id
+from tracker.record.lifecycle import begin_run, end_run
+from tracker.record.origin import Origin
+from tracker.secrets import mask_argv, mask_text
+from tracker.store import keys
+from tracker.store.documents import Entry, Status
+from tracker.store.open import open_store
+
+_GRACE_S = 10.0  # between SIGTERM and SIGKILL
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be executed, its templates rendered."""
+
+    command: str | Any = None
+    script: str | None = None
+    arguments: tuple[str, ...] = ()
+    repository: str | None = None
+    revision: str | None = None
+    folder: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    name: str | None = None
+    project: str | None = None
+    tags: tuple[str, ...] = ()
+
+    def words(self) -> list[str]:
+        """The command line."""
+        if self.script is not None:
+            return [sys.executable, self.script, *(str(each) for each in self.arguments)]
+        given = ["/bin/sh", "-c", self.command] if isinstance(self.command, str) else [str(i) for i in self.command]
+        return [*given, *(str(each) for each in self.arguments)]
+
+    @contextmanager
+    def place(self) -> Iterator[Path]:
+        """The folder to execute it in: with a revision a copy, which is gone afterwards."""
+        folder = Path(self.folder).expanduser() if self.folder else Path.cwd()
+        if self.revision is None and self.repository is None:
+            yield folder
+            return
+        source = self.repository or str(folder)
+        with tempfile.TemporaryDirectory(prefix="hindsight-revision-", ignore_cleanup_errors=True) as outer:
+            copy = Path(outer) / self.title()
+            Git(Path(outer)).run("clone", "--quiet", "--no-checkout", "--", source, str(copy))
+            revision = self.revision or "HEAD"
+            if revision.startswith("-"):
+                raise InputError(f"revision {revision!r}: expected a commit, a tag or a branch")
+            known = Git(copy)
+            remote = f"origin/{revision}"
+            is_branch = known.succeeds("rev-parse", "--verify", "--quiet", f"{remote}^{{commit}}")
+            known.run("checkout", "--quiet", "--detach", remote if is_branch else revision)
+            yield copy
+
+    def title(self) -> str:
+        """The name of the project."""
+        source = self.repository or self.folder or str(Path.cwd())
+        return self.project or source.rstrip("/").rpartition("/")[2].removesuffix(".git") or "project"
+
+
+class Child:
+    """One try of a command: ``execute`` blocks until it has ended, ``stop`` may be called meanwhile."""
+
+    def __init__(self, work: Work, ti: Any, *, store: str, storage_options: dict[str, Any]) -> None:
+        self.work, self.location = work, place_of(ti)
+        self.url, self.options = store, storage_options
+        self.store = open_store(store, storage_options=storage_options)
+        self.process: subprocess.Popen[str] | None = None
+        self.stopped = False
+        identity = Identity(
+            project=work.title(),
+            script=work.script or "command",
+            name=work.name or self.location.name,
+            launch_key=self.location.launch_key,
+            tags=(*work.tags, *self.location.tags),
+        )
+        self.run = claim_id(self.store, identity)
+        claim_document(self.store, identity, self.run, time.time())
+
+    def execute(self, tell: Callable[[str], None]) -> int:
+        """Its exit code; negative after a signal."""
+        before = set(self.store.folders(keys.attempts_folder(self.run)))
+        with self.work.place() as folder:
+            code = self._run(folder, tell)
+            if not set(self.store.folders(keys.attempts_folder(self.run))) - before:
+                self._record(folder, code)
+        return code
+
+    def stop(self) -> None:
+        """Tell the command to stop, and kill it when it does not."""
+        self.stopped = True
+        process = self.process
+        if process is None:
+            return
+        self._signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_GRACE_S)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, kind: signal.Signals) -> None:
+        assert self.process is not None
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, kind)
+
+    def _run(self, folder: Path, tell: Callable[[str], None]) -> int:
+        own = {
+            RUN_VARIABLE: self.run,
+            "HINDSIGHT_STORE": self.url,
+            "HINDSIGHT_PROJECT": self.work.title(),
+            "HINDSIGHT_STORAGE_OPTIONS": json.dumps(self.options),
+        }
+        self.process = subprocess.Popen(
+            self.work.words(),
+            cwd=folder,
+            env={**os.environ, **{name: str(text) for name, text in self.work.environment.items()}, **own},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        if self.stopped:
+            self.stop()
+        try:
+            assert self.process.stdout is not None
+            for line in self.process.stdout:
+                tell(line.rstrip("\n"))
+            return self.process.wait()
+        finally:
+            self._signal(signal.SIGKILL)
+            self.process.wait()
+
+    def _record(self, folder: Path, code: int) -> None:
+        """An attempt for a command that left none: it does not import the tracker."""
+        words = mask_argv(self.work.words()[1:] if self.work.script is None else list(self.work.words()[2:]))
+        script = self.work.script or mask_text(shlex.join(self.work.words()[:1]))
+        origin = Origin(
+            run_id=self.run,
+            orchestrator=self.location.details,
+            root=project_root(folder),
+            entry=Entry(kind="script" if self.work.script else "interactive", script=script, argv=tuple(words)),
+        )
+        run = begin_run(origin, {"store": self.url, "storage_options": self.options, "capture": ("code",)})
+        run.exit_code = code
+        status: Status = "killed" if code < 0 else "failed" if code else "finished"
+        end_run(run, status=status)

@@ -1,0 +1,90 @@
+"""Every task instance as a run, with no change of any code: ``[hindsight] listener = True``."""
+
+from __future__ import annotations
+
+import logging
+from fnmatch import fnmatchcase
+from typing import Any
+
+from airflow.listeners import hookimpl
+
+log = logging.getLogger(__name__)
+_runs: dict[str, Any] = {}  # of operators without a function, by task instance
+
+
+@hookimpl
+def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:
+    """In the task's process, its fields rendered: make it a run."""
+    try:
+        if _is_wanted(task_instance.task):
+            _begin(task_instance)
+    except Exception as exc:  # noqa: BLE001  promise: tracking never changes what a task does
+        log.warning("Hindsight: this task is not tracked: %s: %s", type(exc).__name__, exc)
+
+
+@hookimpl
+def on_task_instance_success(previous_state: Any, task_instance: Any) -> None:
+    """In the task's process, after its end."""
+    _end(task_instance, "success")
+
+
+@hookimpl
+def on_task_instance_skipped(previous_state: Any, task_instance: Any) -> None:
+    """Of its own will."""
+    _end(task_instance, "skipped")
+
+
+@hookimpl
+def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any) -> None:
+    """Also for every try that is followed by another; also in the API server, which knows of no run."""
+    _end(task_instance, "failed", error)
+
+
+@hookimpl
+def before_stopping(component: Any) -> None:
+    """The task's process ends: what is open now was deferred or rescheduled, which no other hook tells."""
+    for key in list(_runs):
+        _close(key, "deferred")
+
+
+def _is_wanted(task: Any) -> bool:
+    """Whether the configuration wants this task's DAG, and nothing else makes a run of it."""
+    from airflow.providers.common.compat.sdk import conf
+
+    if not conf.getboolean("hindsight", "listener", fallback=False) or getattr(task, "hindsight_managed", False):
+        return False
+    patterns = _listed(conf.get("hindsight", "dag_ids", fallback="*")) or ["*"]
+    tags = set(_listed(conf.get("hindsight", "dag_tags", fallback="")))
+    dag = task.dag
+    return any(fnmatchcase(dag.dag_id, pattern) for pattern in patterns) and (not tags or bool(tags & set(dag.tags)))
+
+
+def _listed(text: str) -> list[str]:
+    return [piece.strip() for piece in text.split(",") if piece.strip()]
+
+
+def _begin(ti: Any) -> None:
+    from tracker.operators.capturing import open_run, track_function
+
+    from tracker.record.context import set_scope
+
+    if not track_function(ti.task, {}):
+        run = _runs[str(ti.id)] = open_run(ti)
+        set_scope(run.recorder.root)
+
+
+def _end(ti: Any, state: str, error: Any = None) -> None:
+    if _runs:
+        _close(str(getattr(ti, "id", "")), state, error)
+
+
+def _close(key: str, state: str, error: Any = None) -> None:
+    run = _runs.pop(key, None)
+    if run is None:
+        return
+    try:
+        from tracker.operators.capturing import close_run
+
+        close_run(run, state, error)
+    except Exception as exc:  # noqa: BLE001  the task has done its work
+        log.warning("Hindsight: the end of this task is not recorded: %s: %s", type(exc).__name__, exc)

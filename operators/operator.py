@@ -1,0 +1,129 @@
+"""``TrackedOperator``: a callable, a command or a script of a git revision as a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException
+from tracker.operators.links import RUN_KEY, RunLink, link_of
+from tracker.operators.replay_tasks import StoreOperator
+
+if TYPE_CHECKING:
+    from tracker.operators.commands import Child
+
+
+class TrackedOperator(StoreOperator):
+    """Executes one of ``python_callable``, ``command`` and ``script`` as a run; every try is an attempt of it.
+
+    A callable's result is the task's. A command or script records itself where it imports ``tracker``, and is otherwise
+    recorded with its exit code; the task returns the id of the run, and fails when the exit code is not 0. It is
+    executed in ``folder``; with ``repository`` (a folder or address of git; default ``folder``) and ``revision`` in a
+    copy of its own, which no other sees. A task that is marked as failed, or whose worker is told to stop, stops it.
+
+    ::
+
+        TrackedOperator(task_id="train", script="train.py", arguments=["--lr", "{{ params.lr }}"],
+                        repository="https://example.org/team/training.git", revision="v1.2")
+    """
+
+    template_fields: Sequence[str] = (
+        *("op_args", "op_kwargs", "command", "script", "arguments", "repository", "revision", "folder"),
+        *("environment", "run_name", "project", "tags"),
+    )
+    template_fields_renderers = {"op_args": "py", "op_kwargs": "py", "command": "bash", "environment": "json"}  # noqa: RUF012
+    operator_extra_links = (RunLink(),)
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self,
+        *,
+        python_callable: Callable[..., Any] | None = None,
+        op_args: Sequence[Any] = (),
+        op_kwargs: Mapping[str, Any] | None = None,
+        command: str | Sequence[str] | None = None,
+        script: str | None = None,
+        arguments: Sequence[str] = (),
+        repository: str | None = None,
+        revision: str | None = None,
+        folder: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        run_name: str | None = None,
+        project: str | None = None,
+        tags: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if sum(each is not None for each in (python_callable, command, script)) != 1:
+            raise ValueError(f"task {self.task_id}: expected one of python_callable, command and script")
+        self.python_callable, self.op_args, self.op_kwargs = python_callable, op_args, op_kwargs or {}
+        self.command, self.script, self.arguments = command, script, arguments
+        self.repository, self.revision, self.folder = repository, revision, folder
+        self.environment, self.run_name, self.project, self.tags = environment or {}, run_name, project, tags
+        self.run_link = ""
+        self._child: Child | None = None
+
+    def execute(self, context: Any) -> Any:
+        """The result of the callable, or the id of the run."""
+        return self._call(context) if self.python_callable is not None else self._start(context["ti"])
+
+    def on_kill(self) -> None:
+        """Airflow wants the task to stop: so must what it started."""
+        if self._child is not None:
+            self._child.stop()
+
+    def _call(self, context: Any) -> Any:
+        from tracker.decorators.tracking import tracked
+        from tracker.operators.calling import accepted
+
+        assert self.python_callable is not None
+        url, options = self._address()
+        given = {"project": self.project, "tags": tuple(self.tags), "store": url, "storage_options": options}
+        function = tracked(name=self.run_name, **{name: value for name, value in given.items() if value})(
+            self.python_callable
+        )
+        try:
+            return function(*self.op_args, **accepted(self.python_callable, self.op_args, self.op_kwargs, context))
+        finally:
+            self._tell(context["ti"])
+
+    def _start(self, ti: Any) -> str:
+        from tracker.operators.commands import Child, Work
+
+        url, options = self._address()
+        work = Work(
+            command=self.command,
+            script=self.script,
+            arguments=tuple(self.arguments),
+            repository=self.repository,
+            revision=self.revision,
+            folder=self.folder,
+            environment=dict(self.environment),
+            name=self.run_name,
+            project=self.project,
+            tags=tuple(self.tags),
+        )
+        self._child = Child(work, ti, store=url, storage_options=options)
+        self._tell(ti, self._child.run)
+        code = self._child.execute(self.log.info)
+        if code != 0:
+            raise AirflowException(f"the command of run {self._child.run} ended with exit code {code}")
+        return self._child.run
+
+    def _address(self) -> tuple[str, dict[str, Any]]:
+        from tracker.operators.hook import HindsightHook
+
+        return HindsightHook(self.hindsight_conn_id).address
+
+    def _tell(self, ti: Any, run: str | None = None) -> None:
+        """Leave the id of the run, and the link to it."""
+        from tracker.decorators.airflow import place_of
+
+        from tracker.record.identity import run_of_launch
+        from tracker.store.open import open_store
+
+        url, options = self._address()
+        run = run or run_of_launch(open_store(url, storage_options=options), place_of(ti).launch_key)
+        if run is not None:
+            self.run_link = link_of(url, run)
+            ti.xcom_push(key=RUN_KEY, value=run)

@@ -1,0 +1,108 @@
+"""What a replay DAG is asked, from parameters of its trigger form, and the plan for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tracker.errors import InputError
+from tracker.replay.asking import Replay, plan_replay
+from tracker.replay.branches import branch_files
+from tracker.replay.documents import Plan, Question
+from tracker.replay.questions import ask
+from tracker.replay.watching import NewProbes, find_new_probes
+
+if TYPE_CHECKING:
+    from tracker.store.base import Store
+
+_SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with the code that answers it. ``probes`` is set where they were found by looking at the branch."""
+
+    question: Question
+    sources: Mapping[str, str]
+    probes: NewProbes | None = None
+
+
+def read_question(store: Store, params: Mapping[str, Any]) -> Asked | None:
+    """What the parameters ask; without names, what is new on the branch; ``None`` when nothing is.
+
+    ``InputError`` where a parameter cannot be read, or the repository is missing.
+    """
+    repository, branch = str(params.get("repository") or ""), str(params.get("branch") or "main")
+    if not repository:
+        raise InputError(
+            "no repository to find probes in: set the parameter `repository`, or the Variable `hindsight_repository`, "
+            "to a folder or an address of git"
+        )
+    names = _listed(params.get("names"))
+    probes = None
+    if names:
+        sources: Mapping[str, str] = branch_files(repository, branch).sources
+    else:
+        probes = find_new_probes(repository, branch, store, project=params.get("project") or None)
+        names, sources = list(probes.names), probes.sources
+        if not names:
+            return None
+    question = ask(
+        names,
+        where=params.get("where") or None,
+        iterations=_listed(params.get("iterations"), separator=None),
+        overrides=_listed(params.get("overrides"), separator=None),
+    )
+    return Asked(question, sources, probes)
+
+
+def _listed(value: Any, separator: str | None = ",") -> list[str]:
+    """A list from a form: given as one, or as lines of text (names also between commas)."""
+    if not value:
+        return []
+    texts = value.splitlines() if isinstance(value, str) else [str(item) for item in value]
+    pieces = [piece for text in texts for piece in (text.split(separator) if separator else [text])]
+    return [piece.strip() for piece in pieces if piece.strip()]
+
+
+def plan_within(store: Store, asked: Asked, params: Mapping[str, Any]) -> tuple[Replay, int]:
+    """The plan of a question within the budget ``max_runs`` and ``max_cpu_hours``, and how many runs are left out.
+
+    The latest runs come first. A replay that was stopped is taken up as it was planned.
+    """
+    planned = plan_replay(
+        store,
+        asked.question,
+        sources=asked.sources,
+        project=params.get("project") or None,
+        workers=int(params.get("workers") or 4),
+        timeout_s=params.get("timeout_s"),
+        environment=params.get("environment") or "current",
+    )
+    if planned.results:
+        return planned, 0
+    plan, left_out = trim(planned.plan, max_runs=params.get("max_runs"), max_cpu_hours=params.get("max_cpu_hours"))
+    return Replay(plan), left_out
+
+
+def trim(plan: Plan, *, max_runs: int | None = None, max_cpu_hours: float | None = None) -> tuple[Plan, int]:
+    """The plan with the latest runs that fit into a budget; of a run all slices are done, or none."""
+    runs, kept, hours = [], 0, 0.0
+    for run in reversed(plan.runs):
+        cost = sum(piece.estimate_s for piece in plan.slices_of(run.run)) / _SECONDS_PER_HOUR
+        if run.skipped is None:
+            over_runs = max_runs is not None and kept >= max_runs
+            over_hours = max_cpu_hours is not None and hours + cost > max_cpu_hours
+            if over_runs or over_hours:
+                limit = f"max_runs={max_runs}" if over_runs else f"max_cpu_hours={max_cpu_hours:g}"
+                run = msgspec.structs.replace(run, skipped=f"left out by {limit}")
+            else:
+                kept, hours = kept + 1, hours + cost
+        runs.append(run)
+    done = {run.run for run in runs if run.skipped is None}
+    left_out = sum(1 for old, new in zip(reversed(plan.runs), runs, strict=True) if old.skipped != new.skipped)
+    slices = tuple(piece for piece in plan.slices if piece.run in done)
+    return msgspec.structs.replace(plan, runs=tuple(reversed(runs)), slices=slices), left_out

@@ -1,0 +1,85 @@
+"""Airflow's REST API, as far as replays need it: a client of the standard library."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from tracker.errors import BadSetting, HindsightError, Unavailable
+
+_TIMEOUT_S = 60.0
+
+
+@dataclass
+class AirflowApi:
+    """The API server at an address; a token is fetched when it is first needed, and again when it has expired."""
+
+    url: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> AirflowApi:
+        """``HINDSIGHT_AIRFLOW_URL``, with ``…_TOKEN`` or ``…_USER`` and ``…_PASSWORD``."""
+        environ = os.environ if environ is None else environ
+        url = environ.get("HINDSIGHT_AIRFLOW_URL") or environ.get("AIRFLOW__API__BASE_URL")
+        if not url:
+            raise BadSetting("the executor airflow needs the address of Airflow's API server in HINDSIGHT_AIRFLOW_URL")
+        user, password = environ.get("HINDSIGHT_AIRFLOW_USER"), environ.get("HINDSIGHT_AIRFLOW_PASSWORD")
+        return cls(url.rstrip("/"), user, password, environ.get("HINDSIGHT_AIRFLOW_TOKEN"))
+
+    def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> bool:
+        """Start a run of a DAG under this id; ``False`` where it is there already."""
+        body = {"logical_date": None, "dag_run_id": run_id, "conf": dict(conf)}
+        status, answer = self._ask("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body)
+        if status == 409:
+            return False
+        if status == 404:
+            raise BadSetting(f"Airflow at {self.url} has no DAG {dag_id!r}: put dags/hindsight_replay.py there")
+        self._expect(status, answer, f"a run of {dag_id}")
+        return True
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """``queued``, ``running``, ``success`` or ``failed``."""
+        status, answer = self._ask("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}")
+        self._expect(status, answer, f"run {run_id} of {dag_id}")
+        return str(answer["state"])
+
+    def _ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        status, answer = self._send(method, path, body, token=self.token or self._log_in())
+        if status == 401 and self.user:
+            status, answer = self._send(method, path, body, token=self._log_in())
+        return status, answer
+
+    def _log_in(self) -> str:
+        named = {"username": self.user, "password": self.password} if self.user else None
+        status, answer = self._send("POST" if named else "GET", "/auth/token", named)
+        self._expect(status, answer, "a token (HINDSIGHT_AIRFLOW_TOKEN, or …_USER and …_PASSWORD)")
+        self.token = str(answer["access_token"])
+        return self.token
+
+    def _send(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> tuple[int, Any]:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return exc.code, exc.read().decode("utf-8", "replace")
+        except OSError as exc:
+            raise Unavailable(f"Airflow at {self.url} does not answer: {exc}") from exc
+
+    def _expect(self, status: int, answer: Any, what: str) -> None:
+        if status >= 500:
+            raise Unavailable(f"Airflow at {self.url} cannot give {what}: {status} {answer!s:.300}")
+        if status >= 400:
+            raise HindsightError(f"Airflow at {self.url} refuses {what}: {status} {answer!s:.300}")

@@ -1,0 +1,89 @@
+"""Hindsight as a DAG on a running scheduler: runs of three commits, a probe on the branch, exact answers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import tracker
+from tests.airflow.server import Airflow
+from tests.code.conftest import Repo
+from tracker.read.catalog import scan
+from tracker.store.open import open_store
+
+TRAIN = """
+from airflow.sdk import dag, task
+from tracker.decorators import tracked
+import numpy as np
+import tracker
+
+@dag(dag_id="training", schedule=None)
+def training():
+    @tracked
+    @task
+    def train(version, epochs=3):
+        rng = np.random.default_rng(version)
+        weight = np.zeros(3)
+        with tracker.checkpointing(rng=rng):
+            for epoch in tracker.loop("epoch", range(epochs)):
+                for step in tracker.loop("step", range(4)):
+                    weight = weight + RATE * rng.normal(size=3)
+                tracker.log("loss", float((weight ** 2).sum()))
+        return float(weight.sum())
+    train(RATE)
+
+training()
+"""
+LOSS = 'tracker.log("loss", float((weight ** 2).sum()))'
+REPLAY = """
+from tracker.operators import hindsight_replay_dag  # Airflow reads files that name it
+dag = hindsight_replay_dag({dag_id!r}, repository={repository!r}, retries=0, max_active_runs=4)
+"""
+
+
+def test_a_probe_on_the_branch_is_answered_for_all_versions(airflow: Airflow, tmp_path: Path) -> None:
+    """Three commits of a repository with a DAG file; the repository moves away; the scheduled DAG answers for all."""
+    repo = Repo(airflow.dags / "training", commit=False)
+    for version in (1, 2, 3):
+        text = TRAIN.replace("RATE", str(version)) + f"# version {version}\n"
+        repo.write("training.py", text)
+        repo.commit(f"version {version}")
+        before = len(list(scan(open_store(airflow.home / "store"))))
+        states = airflow.finished("training", airflow.trigger_version("training", f"# version {version}"))
+        assert states == {"": "success", "train": "success"}, airflow.log("training", "", "train")
+        assert len(list(scan(open_store(airflow.home / "store")))) == before + 1
+    store = str(airflow.home / "store")
+    bare = tmp_path / "bare.git"
+    repo.git("clone", "-q", "--bare", str(repo.folder), str(bare))
+    writer = Repo.__new__(Repo)
+    writer.folder = tmp_path / "clone"
+    repo.git("clone", "-q", str(bare), str(writer.folder))
+    shutil.rmtree(repo.folder)
+
+    airflow.add("replaying.py", REPLAY.format(dag_id="replaying", repository=str(bare)))
+    first = airflow.trigger("replaying")
+    states = airflow.finished("replaying", first)
+    assert states["plan"] == "skipped", airflow.log("replaying", first, "plan")
+
+    probe = (
+        'tracker.log("loss", float((weight ** 2).sum()))\n                tracker.log("largest", float(weight.max()))'
+    )
+    text = (writer.folder / "training.py").read_text()
+    writer.write("training.py", text.replace('tracker.log("loss", float((weight ** 2).sum()))', probe))
+    writer.commit("ask for the largest")
+    writer.git("push", "-q", "origin", "HEAD")
+    second = airflow.trigger("replaying")
+    states = airflow.finished("replaying", second)
+
+    slices = [state for name, state in states.items() if name.startswith("slice")]
+    assert len(slices) >= 3
+    assert {states[""], states["plan"], states["verify"], states["summary"], *slices} == {"success"}, states
+    frame = tracker.dataframe("version", "epoch", "loss", "largest", "fidelity", store=store)
+    frame = frame[frame["version"].isin([1, 2, 3])]
+    assert len(frame) == 9
+    assert set(frame["fidelity"]) == {"exact"}
+    assert frame["largest"].notna().all()
+    assert (frame["largest"] ** 2 <= frame["loss"]).all()
+    assert "3 exact" in airflow.xcom("replaying", second, "summary", "summary")
+    third = airflow.trigger("replaying")
+    assert airflow.finished("replaying", third)["plan"] == "skipped"
