@@ -60,7 +60,8 @@ def sync(
     destination = _open_target(target, target_options, dry_run=dry_run)
     if opened.url == destination.url:
         raise InputError(f"{opened.url} is both source and target: expected two stores")
-    file = RecordFile(records or record_folder(), _pair(opened, destination))
+    passing = isinstance(opened, MemoryStore) or isinstance(destination, MemoryStore)
+    file = RecordFile(None if passing else records or record_folder(), _pair(opened, destination))
     record = file.load()
     if full:
         record.units, record.flat = {}, {}

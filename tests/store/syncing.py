@@ -1,0 +1,93 @@
+"""Stores to synchronise, written by the real recorder, and what must hold of the target at any moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import tracker
+from tracker.code.verification import check_snapshot
+from tracker.store.base import Store
+from tracker.store.sync_catalogue import all_kinds
+from tracker.store.verify import Report, verify
+
+SCRIPT = """
+import numpy as np
+import tracker
+lr = tracker.arg("lr", 0.1)
+net = {"w": np.arange(400.0)}
+with tracker.checkpointing(net=net):
+    for epoch in tracker.loop("epoch", range(3)):
+        for step in tracker.loop("step", range(4)):
+            net["w"] = net["w"] * lr + step
+            tracker.log("loss", float(net["w"].sum()))
+        tracker.log("accuracy", epoch / 3)
+"""
+PROBE = SCRIPT.replace(
+    """tracker.log("accuracy\"""",
+    """tracker.log("norm", float(abs(net["w"]).sum()))
+        tracker.log("accuracy\"""",
+)
+
+
+def project_store(folder: Path) -> Path:
+    """A store with all that there can be: two versions of a git project, checkpoints, and a replay's answers."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HINDSIGHT_", "GIT_"))}
+    environment |= {"HINDSIGHT_CHECKPOINTS": "all", "GIT_CONFIG_GLOBAL": os.devnull}
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+
+    def start(*command: str) -> None:
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=300)
+
+    start("git", "init", "-q")
+    for version in ("", "# second\n"):
+        (folder / "train.py").write_text(SCRIPT + version)
+        start("git", "add", "train.py")
+        start("git", *identity, "commit", "-qm", "version")
+        start(sys.executable, "train.py", "--kwargs", f"lr=0.{1 + len(version)}")
+    (folder / "train.py").write_text(PROBE)
+    start(sys.executable, "-m", "tracker", "replay", "norm", "--yes")
+    return folder / ".hindsight"
+
+
+def copy_of(store: Path, folder: Path) -> Path:
+    """A copy of a store, which is a store."""
+    shutil.copytree(store, folder)
+    return folder
+
+
+def small_run(store: Path | str, *, seed: int = 0, name: str | None = None) -> str:
+    """The id of a run with two loops, checkpoints of its own and one that all runs share."""
+    generator = np.random.default_rng(seed)
+    with tracker.run(name, project="sync", store=store, capture=(), checkpoints="all") as run:
+        tracker.arg("seed", seed)
+        own, shared = {"w": generator.random(600)}, {"w": np.arange(600.0)}
+        with tracker.checkpointing(own=own, shared=shared):
+            for epoch in tracker.loop("epoch", range(2)):
+                for step in tracker.loop("step", range(3)):
+                    tracker.log("loss", seed + epoch + step / 10)
+    return run.id
+
+
+def report_of(store: Store) -> Report:
+    """What ``hindsight verify`` finds."""
+    return verify(
+        store, kinds=all_kinds()[8:], check_code=lambda store, snapshot: check_snapshot(store, snapshot, objects=False)
+    )
+
+
+def sound(store: Store) -> bool:
+    """Whether nothing in a store is missing or damaged."""
+    report = report_of(store)
+    assert report.ok, report.problems
+    return report.ok
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    """Every key but the format, with its bytes."""
+    return {info.key: store.get(info.key) for info in store.list() if info.key not in ("format.json", ".gitignore")}
