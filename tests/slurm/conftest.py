@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,8 +98,8 @@ class Project:
         return scan(open_store(self.url, create=False)) if self.url.exists() else []
 
     def values(self, *names: str) -> list[list[Any]]:
-        """The rows of the frame of these names."""
-        found: list[list[Any]] = tracker.dataframe(*names, store=self.url)[list(names)].values.tolist()
+        """The rows of the frame of these names that have all of them."""
+        found: list[list[Any]] = tracker.dataframe(*names, store=self.url)[list(names)].dropna().values.tolist()
         return found
 
     def hold(self) -> None:
@@ -116,7 +115,6 @@ class Project:
         executed = self.url.parent / "executed"
         wait_until(lambda: executed.exists() and "2" in executed.read_text(), self.told)
         wait_until(lambda: list(self.url.glob("runs/*/checkpoints/*/*")), self.told)
-        time.sleep(0)
 
     def executed(self) -> list[int]:
         """The epochs that ``steps`` has executed, in every try."""
