@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,7 +16,7 @@ from tracker.checkpoint.policy import Policy
 from tracker.errors import BadName, DamagedDocument, KeyNotFound, NameCollision
 from tracker.record.context import current_scope, set_watcher
 from tracker.record.lifecycle import active_run, finish
-from tracker.record.replaying import Order, order
+from tracker.record.replaying import Order, end_process, order
 from tracker.record.run import Run
 from tracker.store.open import open_store
 
@@ -126,9 +124,5 @@ def _restorer(found: Order, objects: dict[str, Any], run: Run) -> Keeper:
 
 
 def _end_process() -> None:
-    """End a replay in the middle of its program: nothing that comes after was asked for."""
     finish("finished")
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
-    os._exit(0)
+    end_process()

@@ -35,7 +35,7 @@ from tracker.record.identity import (
 )
 from tracker.record.origin import Origin
 from tracker.record.recorder import Recorder
-from tracker.record.replaying import redirected
+from tracker.record.replaying import end_process, order, redirected
 from tracker.record.run import Run, tell_losses
 from tracker.record.shipping import away
 from tracker.store.base import Store
@@ -191,6 +191,9 @@ def _end(opened: Run, status: Status | None = None) -> None:
         if opened is _process_run and not opened.is_child:
             _process_run = None
             end_invitation()
+    replayed = order()
+    if replayed is not None and opened.id == replayed.run and not (opened.is_child or opened.failure or _exiting):
+        end_process()
 
 
 def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run:
@@ -222,7 +225,7 @@ def identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry
     run_id, launch_key, name = origin.run_id, origin.launch_key, origin.name
     if replayed is not None:
         run_id, launch_key = replayed, None
-    elif origin.parent is None:
+    elif origin.parent is None and order() is None:
         run_id = take_variable(RUN_VARIABLE) if run_id is None and launch_key is None else run_id
         name = take_variable(NAME_VARIABLE) if name is None else name
     if name is None and origin.function is not None:

@@ -15,7 +15,6 @@ from tracker.code.project import project_root
 from tracker.config import load_settings
 from tracker.errors import CodeError, Corrupt, DamagedDocument, InputError, KeyNotFound, MissingExtra, NotFound
 from tracker.read.catalog import AttemptView, RunView, scan
-from tracker.record.identity import RUN_VARIABLE
 from tracker.record.replaying import ORDER_VARIABLE, Order
 from tracker.replay.documents import Outcome, Plan, PlannedRun, Slice, SliceResult
 from tracker.replay.entry import command_of, moved
@@ -165,7 +164,6 @@ class _Replaying:
     def _command(self, start: StartDocument, space: Workspace) -> Command:
         own = {
             ORDER_VARIABLE: str(space.order),
-            RUN_VARIABLE: self.planned.run,
             "HINDSIGHT_STORE": str(space.scratch),
             "HINDSIGHT_CAPTURE": "",
             "HINDSIGHT_ON_FULL": "wait",
@@ -189,7 +187,7 @@ class _Replaying:
 
     def _execute(self, view: RunView, command: Command, space: Workspace, order: Order) -> SliceResult:
         scratch = open_store(space.scratch)
-        verifier = Verifier(self.store, scratch, self.planned.run, self._asked(view))
+        verifier = Verifier(self.store, scratch, self.planned.run, self._asked(view, order))
         check = partial(self._should_stop, verifier, space, order)
         ending = execute(command, space.output, timeout_s=self.plan.timeout_s, check=check)
         evidence = read_report(space.report)
@@ -223,7 +221,7 @@ class _Replaying:
             return True
         return verifier.judge(new, read_report(space.report), [], final=False).fidelity == "diverged"
 
-    def _asked(self, view: RunView) -> Asked:
+    def _asked(self, view: RunView, order: Order) -> Asked:
         dropped = any(attempt.end is not None and attempt.end.dropped for attempt in view.attempts)
         blocks = self.planned.run_blocks
         return Asked(
@@ -233,6 +231,7 @@ class _Replaying:
             overridden=bool(self.plan.question.overrides),
             unfinished=view.status != "finished",
             lossy=dropped,
+            arguments=order.arguments,
         )
 
     def _failure(self, view: RunView, ending: Ending, verdict: Verdict, *, passed: bool) -> tuple[Outcome, str] | None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracker.read.batch import Batch
 from tracker.read.layout import Metric
+from tracker.read.summary import read_summary
 from tracker.replay.comparison import TOLERANCE, Comparison, compare
 from tracker.replay.documents import Fidelity
 from tracker.replay.evidence import GENERATOR, Evidence
 from tracker.replay.extent import Extent
 from tracker.replay.frontier import Frontier, frontier_of
 from tracker.replay.relogged import Logged, Path, keep, only, read_logged
+from tracker.replay.workspace import WORKSPACE_PREFIX
 from tracker.store.base import Store
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class Asked:
     overridden: bool = False
     unfinished: bool = False  # the run stopped before its end
     lossy: bool = False  # records of the run were dropped
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # those of the run, as far as they are known
 
 
 class Verifier:
@@ -134,7 +138,24 @@ class Verifier:
         """The verdict on what is there."""
         if self.asked.overridden:
             return Verdict("unverified", "; ".join(["arguments were changed", *doubts]))
+        if (other := self._other_argument()) is not None:
+            return Verdict("diverged", "; ".join([other, *doubts]), differs=True)
         return verdict(self.compare(new, evidence, final=final), evidence, doubts, self.asked.extent.loop)
+
+    def _other_argument(self) -> str | None:
+        """The first argument that the process had otherwise. Loaded states would hide it: they bring their values."""
+        new = read_summary(self.scratch, self.run).arguments
+        for name, known in self.asked.arguments.items():
+            if name in new and _says_much(new[name]) and repr(new[name]) != repr(known):
+                return f"argument {name} is {new[name]!r:.100}, and was {known!r:.100}"
+        return None
+
+
+def _says_much(value: Any) -> bool:
+    """Whether values that are shown otherwise are others: not so for texts of objects, and for folders."""
+    if isinstance(value, str):
+        return WORKSPACE_PREFIX not in value
+    return not isinstance(value, dict) or "text" not in value
 
 
 def verdict(found: Comparison, evidence: Evidence, doubts: list[str], loop: str | None) -> Verdict:

@@ -24,7 +24,7 @@ from tracker.store.keys import FORMAT
 from tracker.store.objects import get_object
 from tracker.store.processes import Writer, is_alive, is_visible, this_writer
 
-_PREFIX = "hindsight-replay-"
+WORKSPACE_PREFIX = "hindsight-replay-"
 _OWNER = "owner.json"
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -77,7 +77,7 @@ def workspace(
     removed by the next workspace on this machine. Nothing is written outside of the folder.
     """
     _sweep()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=WORKSPACE_PREFIX)).resolve()
     try:
         with _ended_by_signals():
             (folder / _OWNER).write_bytes(msgspec.json.encode(this_writer()))
@@ -135,7 +135,7 @@ def _exit(number: int, _frame: FrameType | None) -> None:
 
 def _sweep() -> None:
     """Remove the workspaces of processes that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{WORKSPACE_PREFIX}*"):
         with suppress(OSError, msgspec.MsgspecError):
             mine = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
             owner = msgspec.json.decode((folder / _OWNER).read_bytes(), type=Writer)
