@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from tracker.decorators.airflow import place_of
+from tracker.operators.environment import importable_airflow
 
 from tracker.code.git import Git
 from tracker.code.project import project_root
+from tracker.config import load_settings
 from tracker.errors import InputError
 from tracker.record.identity import RUN_VARIABLE, Identity, claim_document, claim_id
 from tracker.record.lifecycle import begin_run, end_run
 from tracker.record.origin import Origin
+from tracker.record.spool import spool_for
 from tracker.secrets import mask_argv, mask_text
 from tracker.store import keys
 from tracker.store.documents import Entry, Status
@@ -96,13 +99,14 @@ class Child:
             launch_key=self.location.launch_key,
             tags=(*work.tags, *self.location.tags),
         )
-        self.run = claim_id(self.store, identity)
+        settings = load_settings(overrides={"store": store, "storage_options": storage_options})
+        self.run = claim_id(self.store, identity, spool_for(self.store, settings))
         claim_document(self.store, identity, self.run, time.time())
 
     def execute(self, tell: Callable[[str], None]) -> int:
         """Its exit code; negative after a signal."""
         before = set(self.store.folders(keys.attempts_folder(self.run)))
-        with self.work.place() as folder:
+        with importable_airflow(), self.work.place() as folder:
             code = self._run(folder, tell)
             if not set(self.store.folders(keys.attempts_folder(self.run))) - before:
                 self._record(folder, code)
@@ -144,14 +148,14 @@ class Child:
         )
         if self.stopped:
             self.stop()
-        try:
-            assert self.process.stdout is not None
-            for line in self.process.stdout:
-                tell(line.rstrip("\n"))
-            return self.process.wait()
-        finally:
-            self._signal(signal.SIGKILL)
-            self.process.wait()
+        with self.process as process:
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    tell(mask_text(line.rstrip("\n")))
+                return process.wait()
+            finally:
+                self._signal(signal.SIGKILL)
 
     def _record(self, folder: Path, code: int) -> None:
         """An attempt for a command that left none: it does not import the tracker."""

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 _runs: dict[str, Any] = {}  # of operators without a function, by task instance
 
 
-@hookimpl
+@hookimpl  # type: ignore[untyped-decorator]
 def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:
     """In the task's process, its fields rendered: make it a run."""
     try:
@@ -22,25 +22,25 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:
         log.warning("Hindsight: this task is not tracked: %s: %s", type(exc).__name__, exc)
 
 
-@hookimpl
+@hookimpl  # type: ignore[untyped-decorator]
 def on_task_instance_success(previous_state: Any, task_instance: Any) -> None:
     """In the task's process, after its end."""
     _end(task_instance, "success")
 
 
-@hookimpl
+@hookimpl  # type: ignore[untyped-decorator]
 def on_task_instance_skipped(previous_state: Any, task_instance: Any) -> None:
     """Of its own will."""
     _end(task_instance, "skipped")
 
 
-@hookimpl
+@hookimpl  # type: ignore[untyped-decorator]
 def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any) -> None:
     """Also for every try that is followed by another; also in the API server, which knows of no run."""
     _end(task_instance, "failed", error)
 
 
-@hookimpl
+@hookimpl  # type: ignore[untyped-decorator]
 def before_stopping(component: Any) -> None:
     """The task's process ends: what is open now was deferred or rescheduled, which no other hook tells."""
     for key in list(_runs):

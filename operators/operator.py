@@ -78,10 +78,14 @@ class TrackedOperator(StoreOperator):
 
         assert self.python_callable is not None
         url, options = self._address()
-        given = {"project": self.project, "tags": tuple(self.tags), "store": url, "storage_options": options}
-        function = tracked(name=self.run_name, **{name: value for name, value in given.items() if value})(
-            self.python_callable
-        )
+        given: dict[str, Any] = {
+            "project": self.project,
+            "tags": tuple(self.tags),
+            "store": url,
+            "storage_options": options,
+        }
+        options = {name: value for name, value in given.items() if value}
+        function = tracked(name=self.run_name, **options)(self.python_callable)
         try:
             return function(*self.op_args, **accepted(self.python_callable, self.op_args, self.op_kwargs, context))
         finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from airflow.providers.common.compat.sdk import AirflowPlugin
 from tracker.operators import listener
 from tracker.operators.links import RunLink
@@ -11,5 +13,5 @@ class HindsightPlugin(AirflowPlugin):  # type: ignore[misc]
     """Loaded through an entry point; imports nothing of the core before a task runs."""
 
     name = "hindsight"
-    listeners = [listener]
-    operator_extra_links = [RunLink()]
+    listeners: ClassVar[list[Any]] = [listener]
+    operator_extra_links: ClassVar[list[Any]] = [RunLink()]

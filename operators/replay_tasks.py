@@ -103,12 +103,15 @@ class SliceOperator(StoreOperator):
 
     def execute(self, context: Any) -> list[dict[str, Any]]:
         """Fails, and is retried, when a slice has no answer in the end."""
+        from tracker.operators.environment import importable_airflow
+
         from tracker.replay.planning import read_plan
         from tracker.replay.slices import DONE, run_slice
 
         store, options = self.opened(context)
         plan = read_plan(store, self.replay)
-        results = [run_slice(store, plan, int(number), storage_options=options) for number in self.numbers]
+        with importable_airflow():
+            results = [run_slice(store, plan, int(number), storage_options=options) for number in self.numbers]
         for result in results:
             told = [result.reason, result.output]
             self.log.info("slice %d: %s %s", result.number, result.outcome, "\n".join(filter(None, told)))

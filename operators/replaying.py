@@ -53,9 +53,11 @@ class HindsightReplayOperator(StoreOperator):
 
     def execute(self, context: Any) -> dict[str, str]:
         """Fails when a run has no answer, or one that differs."""
+        from tracker.operators.environment import importable_airflow
         from tracker.operators.hook import open_given
         from tracker.operators.questions import plan_within, read_question
         from tracker.operators.summaries import markdown
+
         from tracker.replay.asking import execute
         from tracker.replay.watching import settle_probes
 
@@ -64,7 +66,8 @@ class HindsightReplayOperator(StoreOperator):
         if asked is None:
             raise AirflowSkipException("no new probes")
         planned, left_out = plan_within(store, asked, self._params())
-        execute(store, planned, executor=self.replay_executor, storage_options=options)
+        with importable_airflow():
+            execute(store, planned, executor=self.replay_executor, storage_options=options)
         states = {run.run: planned.state(run) for run in planned.plan.runs}
         text = markdown(planned, states, left_out=left_out)
         self.log.info("%s", text)

@@ -132,6 +132,17 @@ class Airflow:
         self.wait(parsed, f"{dag_id} with {text!r} is not parsed")
         return self.trigger(dag_id)
 
+    def known(self, dag_id: str) -> None:
+        """Wait until Airflow has parsed a DAG."""
+
+        def parsed() -> bool:
+            try:
+                return bool(self.ask("GET", f"/api/v2/dags/{dag_id}"))
+            except urllib.error.HTTPError:
+                return False
+
+        self.wait(parsed, f"{dag_id} is not parsed")
+
     def import_errors(self) -> Any:
         """Why DAG files cannot be parsed."""
         return self.ask("GET", "/api/v2/importErrors")["import_errors"]

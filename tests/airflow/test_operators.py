@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -30,7 +28,9 @@ for epoch in tracker.loop("epoch", range(2)):
 
 def test_a_callable_is_called_as_a_run(flows: Flows) -> None:
     """With templated arguments, what it asks of the context, and its result as the task's."""
-    text = HEAD + """
+    text = (
+        HEAD
+        + """
 def train(lr, ti=None):
     tracker.log("loss", float(lr))
     return ti.task_id
@@ -38,6 +38,7 @@ def train(lr, ti=None):
 with DAG("pipeline", params={"rate": 0.25}) as flow:
     TrackedOperator(task_id="train", python_callable=train, op_kwargs={"lr": "{{ params.rate }}"}, tags=["mine"])
 """
+    )
     assert flows.test(text) == {"train": "success"}
 
     (run,) = flows.runs().values()
@@ -53,11 +54,14 @@ def test_a_script_of_a_revision_is_a_run(flows: Flows, tmp_path: Path) -> None:
     first = repo.commit("first")
     repo.write("train.py", "raise SystemExit(3)")
     repo.commit("broken")
-    text = HEAD + f"""
+    text = (
+        HEAD
+        + f"""
 with DAG("pipeline") as flow:
     TrackedOperator(task_id="train", script="train.py", arguments=["--kwargs", "lr={{{{ 0.5 }}}}"],
                     repository={str(repo.folder)!r}, revision={first!r})
 """
+    )
     assert flows.test(text) == {"train": "success"}
 
     (run,) = flows.runs().values()
@@ -73,10 +77,13 @@ with DAG("pipeline") as flow:
 
 def test_a_command_that_records_nothing_is_a_run_with_its_exit_code(flows: Flows) -> None:
     """Tried twice: two attempts of one run, both failed, and so is the task."""
-    text = HEAD + """
+    text = (
+        HEAD
+        + """
 with DAG("pipeline") as flow:
     TrackedOperator(task_id="work", command="echo at work; exit 4", retries=1, retry_delay=timedelta(0))
 """
+    )
     assert flows.test(text) == {"work": "failed"}
 
     (run,) = flows.runs().values()
@@ -86,7 +93,9 @@ with DAG("pipeline") as flow:
 
 def test_any_operator_can_be_tracked(flows: Flows) -> None:
     """Of a Python function arguments and result, of others the rendered fields."""
-    text = HEAD + """
+    text = (
+        HEAD
+        + """
 def work(value):
     return value + 1
 
@@ -95,6 +104,7 @@ with DAG("pipeline") as flow:
     tracked(BashOperator(task_id="shell", bash_command="echo {{ dag.dag_id }}", env={"API_TOKEN": "hunter2"}))
     tracked(BashOperator(task_id="broken", bash_command="exit 3"))
 """
+    )
     assert flows.test(text) == {"call": "success", "shell": "success", "broken": "failed"}
 
     runs = flows.runs()
@@ -106,21 +116,23 @@ with DAG("pipeline") as flow:
     assert not secrets_in(flows)
 
 
-def test_the_listener_captures_what_its_configuration_names(
-    flows: Flows, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_listener_captures_what_its_configuration_names(flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every task of these DAGs, with no change of their code; none of others, and none twice."""
     monkeypatch.setenv("AIRFLOW__HINDSIGHT__LISTENER", "True")
     monkeypatch.setenv("AIRFLOW__HINDSIGHT__DAG_TAGS", "watched")
-    text = HEAD + """
+    text = (
+        HEAD
+        + """
 @task
 def train(lr):
     tracker.log("loss", lr)
     return lr
 
 with DAG("pipeline", tags=["TAG"]) as flow:
-    train(0.5) >> BashOperator(task_id="shell", bash_command="exit 0") >> BashOperator(task_id="no", bash_command="exit 99")
+    shell = BashOperator(task_id="shell", bash_command="exit 0")
+    train(0.5) >> shell >> BashOperator(task_id="no", bash_command="exit 99")
 """
+    )
     assert flows.test(text.replace("TAG", "other")) == {"train": "success", "shell": "success", "no": "skipped"}
     assert set(flows.runs()) <= {"train", None}  # a log outside of all runs starts one
     before = len(flows.runs())

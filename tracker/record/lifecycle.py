@@ -204,9 +204,8 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     overrides, replayed = redirected(overrides, ordinal)
     settings = load_settings(root, overrides=overrides)
     is_call = function is not None and origin.call is not None and origin.call.is_entry and function_root(function)
-    entry = origin.entry
-    if entry is None:
-        entry = function_entry(function, root=root) if function and is_call else capture_entry(sys.argv, root=root)
+    called = function_entry(function, root=root) if function and is_call else None
+    entry = origin.entry or called or capture_entry(sys.argv, root=root)
     store = _connect_offline(settings) if origin.offline else resolve_store(settings, root, create=True)
     identity = identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
     opened = Run(store, settings, identity, recorder, root=root, offline=origin.offline, ordinal=ordinal)
@@ -234,7 +233,7 @@ def identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry
         launch_key, run_id = launch_key or f"id/{run_id}", None
     return Identity(
         project=project,
-        script=_script_name(entry),
+        script=entry.script or entry.function or entry.kind,
         name=name,
         run=run_id,
         launch_key=launch_key,
@@ -274,10 +273,6 @@ def adopt(opened: Run) -> Run:
     _open_runs[opened.recorder] = opened
     _hook_process()
     return opened
-
-
-def _script_name(entry: Entry) -> str:
-    return entry.script or entry.function or entry.kind
 
 
 def resolve_store(settings: Settings, root: Path | None = None, *, create: bool) -> Store:
