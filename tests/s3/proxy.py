@@ -43,14 +43,27 @@ class Proxy:
     released: threading.Event = field(default_factory=threading.Event)  # lets hanging answers go
     listings: dict[str, Any] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    planned: tuple[int, Kind] | None = None  # how many requests until the one that fails
 
     def fail(self, kind: Kind, method: str, path: str, times: int = 1) -> None:
         """Plan a fault for the next matching requests."""
         self.faults.append(Fault(kind, method, path, times))
 
+    def fail_at(self, number: int, kind: Kind) -> None:
+        """Plan a fault for one request, counted from 0 and from now on, whatever it is."""
+        self.planned = (number, kind)
+
+    def count_faults(self) -> int:
+        """How many requests went wrong."""
+        return sum(1 for _, _, what in self.seen if what != "forwarded")
+
     def take(self, method: str, path: str) -> Kind | None:
         """The fault for this request, counted as used."""
         with self.lock:
+            if self.planned is not None:
+                number, kind = self.planned
+                self.planned = (number - 1, kind) if number else None
+                return None if number else kind
             for fault in self.faults:
                 if fault.matches(method, path):
                     fault.times -= 1

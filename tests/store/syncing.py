@@ -74,6 +74,15 @@ def small_run(store: Path | str, *, seed: int = 0, name: str | None = None) -> s
     return run.id
 
 
+def tiny_run(store: Path | str, launch: str) -> None:
+    """A run with one of everything, and no more: for tests that go through every request."""
+    with tracker.run(project="sync", store=store, capture=(), checkpoints="all", launch_key=launch):
+        own = {"w": np.arange(600.0)}
+        with tracker.checkpointing(own=own):
+            for epoch in tracker.loop("epoch", range(1)):
+                tracker.log("loss", epoch)
+
+
 def report_of(store: Store) -> Report:
     """What ``hindsight verify`` finds."""
     return verify(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,7 @@ def test_progress_reaches_its_end(source: Path, target: Store) -> None:
     last = told[-1]
     assert (last.runs, last.keys, last.size_bytes) == (3, summary.keys, summary.size_bytes)
     assert (last.runs_total, last.keys_total, last.total_bytes) == (last.runs, last.keys, last.size_bytes)
-    assert all(one.keys <= two.keys for one, two in zip(told, told[1:], strict=False))
+    assert all(one.keys <= two.keys for one, two in pairwise(told))
 
 
 def test_damage_is_told_and_held_back(source: Path, target: Store) -> None:

@@ -1,0 +1,246 @@
+"""Synchronisation with S3: in every pairing, with few requests, and through every failure at every request."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tracker
+from tests.s3.proxy import Kind, Proxy, proxy_to
+from tests.servers import Server
+from tests.store.syncing import contents, small_run, sound, tiny_run
+from tracker.errors import Unavailable
+from tracker.store.base import Store
+from tracker.store.open import open_store
+from tracker.store.retry import RetryPolicy
+from tracker.store.sync import sync
+
+pytestmark = pytest.mark.s3
+
+QUICK = RetryPolicy(attempts=4, total_s=60.0, first_pause_s=0.01, longest_pause_s=0.05)
+NEVER = RetryPolicy(attempts=1, total_s=60.0)
+FAULTS: tuple[Kind, ...] = ("slow-down", "error", "cut-request", "lost-reply", "cut-reply", "stale-list")
+
+
+@pytest.fixture(autouse=True)
+def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two small runs."""
+    folder = tmp_path_factory.mktemp("source") / "store"
+    for seed in range(2):
+        small_run(folder, seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with as little as there can be of everything."""
+    folder = tmp_path_factory.mktemp("tiny") / "store"
+    tiny_run(folder, "a launch")
+    return folder
+
+
+@pytest.fixture
+def proxy(moto_server: Server) -> Iterator[Proxy]:
+    """A proxy in front of moto's server."""
+    with proxy_to(moto_server.endpoint) as running:
+        yield running
+
+
+@pytest.fixture
+def options(moto_server: Server, proxy: Proxy) -> dict[str, Any]:
+    """Storage options that lead through the proxy."""
+    return replace(moto_server, endpoint=proxy.endpoint).options()
+
+
+@pytest.fixture
+def url(bucket: str) -> str:
+    """A place where no store is yet."""
+    return f"s3://{bucket}/sync/{secrets.token_hex(8)}"
+
+
+def frame(store: Store | Path) -> list[Any]:
+    """All that was logged."""
+    return tracker.dataframe("loss", "seed", store=store).values.tolist()
+
+
+def test_from_a_folder_to_s3_to_s3_to_a_folder(source: Path, url: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """In every pairing, the same keys with the same bytes."""
+    first = open_store(f"{url}/1", storage_options=options)
+    second = open_store(f"{url}/2", storage_options=options)
+    back = open_store(tmp_path / "back")
+
+    for origin, target in ((open_store(source), first), (first, second), (second, back)):
+        assert sync(origin, target).complete
+        assert contents(target) == contents(open_store(source))
+        assert sync(origin, target).keys == 0
+        assert sync(origin, target, full=True).keys == 0
+    assert sound(second)
+    assert frame(second) == frame(source)
+
+
+def test_an_unchanged_store_costs_no_requests_for_its_runs(
+    source: Path, url: str, options: dict[str, Any], proxy: Proxy
+) -> None:
+    """The format of the target is read, and that is all; a further run is asked for by itself."""
+    sync(source, url, target_options=options)
+    proxy.seen.clear()
+
+    sync(source, url, target_options=options)
+
+    assert len(proxy.seen) <= 3
+    assert all(path.endswith("format.json") for _, path, _ in proxy.seen)
+
+
+def test_a_changed_run_costs_requests_of_its_own(
+    source: Path, url: str, options: dict[str, Any], proxy: Proxy, tmp_path: Path
+) -> None:
+    """Whatever else there is: a put for every key that is new, and a few requests to find out which those are."""
+    import shutil
+
+    shutil.copytree(source, tmp_path / "store")
+    sync(tmp_path / "store", url, target_options=options)
+    small_run(tmp_path / "store", seed=5)
+    proxy.seen.clear()
+
+    summary = sync(tmp_path / "store", url, target_options=options)
+
+    assert proxy.count("PUT", "") == summary.keys
+    assert len(proxy.seen) - summary.keys <= 12
+
+
+def requests_of(action: Any, proxy: Proxy) -> int:
+    """How many requests an action makes."""
+    proxy.seen.clear()
+    action()
+    return len(proxy.seen)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_request_may_fail_once(tiny: Path, url: str, moto_server: Server, fault: Kind) -> None:
+    """The first, the second, … the last request of a synchronisation fails: it arrives all the same, whole and once."""
+    with proxy_to(moto_server.endpoint) as counting:
+        options = replace(moto_server, endpoint=counting.endpoint).options()
+        target = open_store(f"{url}/count", storage_options=options, retry=QUICK)
+        count = requests_of(lambda: sync(tiny, target, threads=1), counting)
+    expected = contents(open_store(tiny))
+
+    for number in range(count):
+        with proxy_to(moto_server.endpoint) as failing:
+            options = replace(moto_server, endpoint=failing.endpoint).options()
+            target = open_store(f"{url}/{number}", storage_options=options, retry=QUICK)
+            failing.seen.clear()
+            failing.fail_at(number, fault)
+            summary = sync(tiny, target, threads=1)
+        direct = open_store(f"{url}/{number}", storage_options=moto_server.options())
+        assert summary.complete
+        assert contents(direct) == expected, f"after {fault} at request {number} of {count}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["error", "lost-reply"])
+def test_every_request_may_be_the_last(tiny: Path, url: str, moto_server: Server, fault: Kind) -> None:
+    """Wherever it is given up, the target is sound; the next synchronisation completes it."""
+    expected, number, ended = contents(open_store(tiny)), 0, False
+    while not ended:
+        with proxy_to(moto_server.endpoint) as failing:
+            options = replace(moto_server, endpoint=failing.endpoint).options()
+            target = open_store(f"{url}/{number}", storage_options=options, retry=NEVER)
+            failing.seen.clear()
+            failing.fail_at(number, fault)
+            try:
+                sync(tiny, target, threads=1)
+                ended = failing.count_faults() == 0
+            except Unavailable:
+                pass
+        direct = open_store(f"{url}/{number}", storage_options=moto_server.options())
+        assert sound(direct), f"after {fault} at request {number}"
+        sync(tiny, direct)
+        assert contents(direct) == expected
+        number += 1
+    assert number > 10
+
+
+def test_a_stale_listing_hides_nothing_for_ever(source: Path, url: str, options: dict[str, Any], proxy: Proxy) -> None:
+    """What an old listing of the source did not show is brought over when a newer one does."""
+    origin = open_store(f"{url}/1", storage_options=options)
+    target = open_store(f"{url}/2", storage_options=options)
+    sync(source, origin)
+    sync(origin, target)
+    run = small_run(source, seed=7)
+    sync(source, origin)
+    proxy.fail("stale-list", "GET", "", times=50)
+
+    sync(origin, target)
+
+    proxy.faults.clear()
+    sync(origin, target)
+    assert run in target.folders("runs/")
+    assert contents(target) == contents(origin)
+    assert sound(target)
+
+
+KILLED = """
+import json, os, sys, threading, time
+from tracker.store.open import open_store
+from tracker.store.sync import sync
+source, url, options, delay = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), float(sys.argv[4])
+target = open_store(url, storage_options=options)
+open_store(source, create=False)
+threading.Thread(target=lambda: (time.sleep(delay), os.kill(os.getpid(), 9)), daemon=True).start()
+sync(source, target)
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_next_goes_on(source: Path, url: str, moto_server: Server) -> None:
+    """SIGKILL again and again, a little later each time: the target is sound, and complete at last."""
+    options = moto_server.options()
+    target, killed = open_store(url, storage_options=options), 0
+    for number in range(12):
+        words = [str(source), url, json.dumps(options), str(0.01 * 1.6**number)]
+        done = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, check=False, timeout=120)
+        killed += done.returncode == -9
+        assert done.returncode in {0, -9}, done.stderr
+        assert sound(target)
+        if done.returncode == 0:
+            break
+
+    sync(source, target)
+
+    assert killed >= 2
+    assert contents(target) == contents(open_store(source))
+
+
+@pytest.mark.slow
+def test_many_at_once_into_one_target(source: Path, url: str, moto_server: Server, tmp_path: Path) -> None:
+    """Four processes, two of them from another store that shares objects: nothing is lost, and nothing is torn."""
+    other = tmp_path / "other"
+    for seed in range(2, 5):
+        small_run(other, seed=seed)
+    options = moto_server.options()
+    code = KILLED.replace("threading.Thread", "(lambda **_: threading.Thread(target=int))")
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(store), url, json.dumps(options), "0"], env=environment)
+        for store in (source, other, source, other)
+    ]
+
+    assert [process.wait(120) for process in running] == [0, 0, 0, 0]
+    target = open_store(url, storage_options=options)
+    assert contents(target) == contents(open_store(source)) | contents(open_store(other))
+    assert sound(target)
