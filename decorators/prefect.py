@@ -47,11 +47,22 @@ def flow_key(flow_run_id: Any) -> str:
 
 def adapt(decorated: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any | None:
     """What ``@flow`` or ``@task`` made, as a copy whose function is wrapped; ``None`` for what is not Prefect's."""
-    if not _names(type(decorated)) & {"Flow", "Task"}:
+    names = _names(type(decorated))
+    if not names & {"Flow", "Task"}:
         return None
     changed = copy.copy(decorated)
     changed.fn = wrap(decorated.fn)
+    if "Flow" in names:
+        changed.on_crashed_hooks = [*decorated.on_crashed_hooks, end_lost_runs]
+        changed.on_cancellation_hooks = [*decorated.on_cancellation_hooks, end_lost_runs]
     return changed
+
+
+def end_lost_runs(flow: Any, flow_run: Any, state: Any) -> None:
+    """See ``tracker.decorators.prefect_hooks``, which is imported when it is needed."""
+    from tracker.decorators.prefect_hooks import end_lost_runs as hook
+
+    hook(flow, flow_run, state)
 
 
 def status_of(exc: BaseException) -> Status | None:
