@@ -7,7 +7,7 @@ OTHERS := $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python $(HOME)/.pyenv/ve
           $(shell command -v python3.12 2>/dev/null) $(shell command -v python3.13 2>/dev/null)
 OTHER_VERSIONS := $(sort $(foreach python,$(OTHERS),$(shell $(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)))
 
-.PHONY: help demo test quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
+.PHONY: help demo test test-airflow quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
 
 help:
 	@echo "make demo    train at three commits, ask all three for a metric that none logged, draw demo-output/accuracy.png"
@@ -51,6 +51,14 @@ quick: $(VENV)/test-ready
 test: lint
 	$(BIN)/python $(PYTEST)
 	@set -e; for version in $(OTHER_VERSIONS); do $(MAKE) --no-print-directory test-$$version; done
+	$(MAKE) --no-print-directory test-airflow
+
+# Airflow pins packages that others need newer, so it has an environment of its own. Its warnings are not ours to mend.
+test-airflow: $(BIN)/uv
+	test -x .venv-airflow/bin/python || $(PYTHON) -m venv .venv-airflow
+	$(BIN)/uv pip install --quiet --python .venv-airflow/bin/python --constraint constraints.txt --constraint constraints-airflow.txt \
+	  --editable '.[airflow,s3]' 'moto[server]' psutil pytest pytest-timeout scikit-learn
+	.venv-airflow/bin/python -m pytest -q -W default tests/airflow
 
 # The other versions run everything but the long crash matrix, each in an environment of its own.
 $(addprefix test-,$(OTHER_VERSIONS)): test-%: $(BIN)/uv

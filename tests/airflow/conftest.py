@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("default"))
+            item.add_marker(pytest.mark.timeout(1200))  # a loaded machine needs minutes to start it
 
 
 def pytest_unconfigure() -> None:
@@ -69,7 +70,7 @@ def flows(migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fl
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Airflow]:
     """A running Airflow whose configuration names a store by a connection."""
-    home = tmp_path_factory.mktemp("airflow")
+    home = tmp_path_factory.mktemp("running")
     shutil.copy(migrated, home / "airflow.db")
     connection = {"conn_type": "hindsight", "host": str(home / "store")}
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("AIRFLOW", "HINDSIGHT"))}
