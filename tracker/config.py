@@ -28,6 +28,8 @@ Bytes = Annotated[int, msgspec.Meta(ge=0)]
 JournalBytes = Annotated[int, msgspec.Meta(ge=4096, le=1 << 30)]
 TextBytes = Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
 
+_OBJECTS = {"storage_options": '{"anon": true}', "slurm": '{"partition": "gpu"}'}  # with an example
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set. Sizes are bytes, times seconds."""
@@ -52,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     input_hash_bytes: Bytes = 64 << 20  # larger input files are noted without a hash
     checkpoints: Literal["adaptive", "all", "none"] = "adaptive"  # at which block exits they are taken
     checkpoint_share: Share = 1 / 15  # of the run time that they may cost, where adaptive
+    slurm: dict[str, Any] = {}  # partition, time (minutes), … of the jobs that replays submit, and their folder
     environment_allow: tuple[str, ...] = ()  # further environment variables to record, with * as wildcard
 
 
@@ -114,12 +117,12 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 def _parse_text(key: str, text: str) -> Any:
     if key in {"capture", "environment_allow"}:
         return [part.strip() for part in text.split(",") if part.strip()]
-    if key == "storage_options":
+    if key in _OBJECTS:
         try:
             return msgspec.json.decode(text)
         except msgspec.MsgspecError as exc:
             raise BadSetting(
-                f'{PREFIX}STORAGE_OPTIONS is not JSON ({exc}): expected an object such as {{"anon": true}}'
+                f"{PREFIX}{key.upper()} is not JSON ({exc}): expected an object such as {_OBJECTS[key]}"
             ) from exc
     return text
 

@@ -1,0 +1,86 @@
+"""The executor ``slurm`` keeps the contract of all executors, and what its jobs alone can meet."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.replay.executor_contract import ExecutorContract, gate_of, programs, results, shut, wait_for
+from tests.replay.programs import Project
+from tests.slurm.cluster import Cluster
+
+
+class TestContract(ExecutorContract):
+    """Slices as tasks of a real Slurm's array."""
+
+    executor = "slurm"
+
+    @pytest.fixture
+    def engine(self, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+        monkeypatch.setenv("SLURM_CONF", cluster.configuration)
+        monkeypatch.setenv("HINDSIGHT_SLURM", json.dumps({"folder": str(tmp_path / "jobs"), "mem": None}))
+        monkeypatch.chdir(tmp_path)
+        return cluster
+
+    def test_a_job_that_dies_is_submitted_again(self, engine: Cluster, project: Project, wanted: list[object]) -> None:
+        """The process that executes a slice is killed: a second job answers it, and nobody has to ask again."""
+        shut(project)
+        process = self.begin(project)
+        program = wait_for(lambda: next(iter(programs(project)), None), "no program was started", process)
+        worker = next(each for each in program.parents() if "submitit.core._submit" in " ".join(each.cmdline()))
+        os.kill(worker.pid, signal.SIGKILL)
+        psutil.wait_procs([program], timeout=60)
+        gate_of(project).unlink()
+
+        assert process.wait(240) == 0
+        assert project.values("probe", "epoch", "step") == wanted
+
+    def test_a_job_that_is_put_back_into_the_queue_goes_on(
+        self, engine: Cluster, project: Project, wanted: list[object]
+    ) -> None:
+        """Slurm ends the program as it ends the job: that is no failure of the program's."""
+        shut(project, only_after=2)
+        process = self.begin(project)
+        wait_for(lambda: len(results(project)) == 2 and programs(project), "no program waits", process)
+        (job,) = engine.command("squeue", "-h", "-r", "-t", "R", "-o", "%i").split()
+        engine.command("scontrol", "requeue", job)
+        wait_for(lambda: not programs(project), "the program goes on", process)
+        gate_of(project).unlink()
+
+        assert process.wait(240) == 0
+        assert project.values("probe", "epoch", "step") == wanted
+
+    def test_a_cancelled_job_is_told(self, engine: Cluster, project: Project) -> None:
+        """A person did not want it: it is not submitted again, and its slice says so."""
+        shut(project, only_after=2)
+        process = self.begin(project)
+        wait_for(lambda: len(results(project)) == 2 and programs(project), "no program waits", process)
+        (job,) = engine.command("squeue", "-h", "-r", "-t", "R", "-o", "%i").split()
+        engine.command("scancel", job)
+
+        assert process.wait(240) == 1
+        assert "CANCELLED" in (project.folder.parent / "asking.log").read_text()
+
+    def test_jobs_of_a_killed_replay_are_followed(self, engine: Cluster, project: Project) -> None:
+        """What it submitted goes on, and asking again submits nothing twice. Files of jobs are for their user alone, as
+        they may hold options of the store, and are gone after success.
+        """
+        shut(project)
+        process = self.begin(project)
+        wait_for(lambda: len(programs(project)) == 2, "no two programs wait", process)
+        process.kill()
+        process.wait()
+        (folder,) = (project.url.parent / "jobs").iterdir()
+        mode = folder.stat().st_mode & 0o777
+        known = set(engine.command("squeue", "-h", "-t", "all", "-o", "%F").split())
+
+        again = self.begin(project)
+        wait_for(lambda: not gate_of(project).unlink(missing_ok=True), "the gate stays shut")
+        assert again.wait(240) == 0
+        assert set(engine.command("squeue", "-h", "-t", "all", "-o", "%F").split()) == known
+        assert (mode, folder.exists()) == (0o700, False)
