@@ -45,9 +45,8 @@ class PlanOperator(StoreOperator):
 
     def execute(self, context: Any) -> list[list[int]]:
         """Plan within the budget."""
-        from tracker.operators.questions import plan_within, read_question
-
         from tracker.replay.planning import write_plan
+        from tracker.replay.unattended import plan_within, read_question
         from tracker.replay.watching import settle_probes
 
         store, _ = self.opened(context)
@@ -167,9 +166,8 @@ class SummaryOperator(StoreOperator):
 
     def execute(self, context: Any) -> str:
         """Markdown; also ``summary`` in XCom, before this fails."""
-        from tracker.operators.summaries import markdown, settle
-
         from tracker.replay.asking import read_replay
+        from tracker.replay.summary import markdown, settle
 
         store, _ = self.opened(context)
         found = read_replay(store, self.plan["replay"])

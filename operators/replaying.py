@@ -55,10 +55,10 @@ class HindsightReplayOperator(StoreOperator):
         """Fails when a run has no answer, or one that differs."""
         from tracker.operators.environment import importable_airflow
         from tracker.operators.hook import open_given
-        from tracker.operators.questions import plan_within, read_question
-        from tracker.operators.summaries import markdown
 
         from tracker.replay.asking import execute
+        from tracker.replay.summary import markdown
+        from tracker.replay.unattended import plan_within, read_question
         from tracker.replay.watching import settle_probes
 
         store, options = open_given(self.store, self.hindsight_conn_id)

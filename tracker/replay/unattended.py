@@ -1,4 +1,4 @@
-"""What a replay DAG is asked, from parameters of its trigger form, and the plan for it."""
+"""What a scheduled replay is asked, from the parameters of its form, and the plan for it within a budget."""
 
 from __future__ import annotations
 
