@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import math
+import os
+import threading
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -193,6 +195,9 @@ class EndDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 DocumentType = TypeVar("DocumentType", bound=msgspec.Struct)
 
+_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+_lock = threading.Lock()
+
 
 # What users logged stands in these fields; JSON itself has no NaN, no bytes and no lone surrogates.
 _LOGGED = {"EndDocument": ("arguments", "summary")}
@@ -207,13 +212,30 @@ def encode(document: msgspec.Struct) -> bytes:
 def decode(data: bytes, kind: type[DocumentType], *, key: str) -> DocumentType:
     """The document in ``data``; ``DamagedDocument`` names the key and what is wrong."""
     try:
-        found = msgspec.json.decode(data, type=kind)
+        found = _decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise DamagedDocument(
             f"{key} is not a readable {kind.__name__}: {exc}; `hindsight verify` lists the damage"
         ) from exc
     logged = {name: _unmarked(getattr(found, name)) for name in _LOGGED.get(kind.__name__, ())}
     return msgspec.structs.replace(found, **logged) if logged else found
+
+
+def _decoder(kind: type[DocumentType]) -> msgspec.json.Decoder[DocumentType]:
+    """The decoder of a kind, made by one thread: msgspec crashes when two threads look at a type for the first time."""
+    found = _decoders.get(kind)
+    if found is None:
+        with _lock:
+            found = _decoders[kind] = msgspec.json.Decoder(kind)
+    return found
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)  # another thread may have held it at that moment
 
 
 def _marked(value: Any) -> Any:
