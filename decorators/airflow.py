@@ -13,6 +13,7 @@ from tracker.errors import InputError
 from tracker.secrets import mask_text
 from tracker.store.documents import Status
 
+DEFAULT_CONN_ID = "hindsight_default"
 _FLAGS = ("is_setup", "is_teardown", "on_failure_fail_dagrun", "returns_dag_result")
 _OTHER_INTERPRETER = ("_BasePythonVirtualenvOperator", "_DockerDecoratedOperator", "_KubernetesDecoratedOperator")
 _MEANING: dict[str, Status] = {
@@ -74,18 +75,23 @@ def launch_key(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> s
 def configured_store() -> dict[str, Any]:
     """The store that Airflow's own configuration names, where neither the environment does nor the caller.
 
-    ``[hindsight] conn_id``, a connection of type ``hindsight``, or ``[hindsight] store``.
+    ``[hindsight] conn_id``, ``[hindsight] store``, or the connection ``hindsight_default`` where there is one.
     """
     if os.environ.get("HINDSIGHT_STORE"):
         return {}
-    from airflow.providers.common.compat.sdk import BaseHook, conf
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, conf
 
     conn_id = conf.get("hindsight", "conn_id", fallback="")
-    if conn_id:
-        store, options = store_of_connection(BaseHook.get_connection(conn_id))
-        return {"store": store, "storage_options": options}
     store = conf.get("hindsight", "store", fallback="")
-    return {"store": store} if store else {}
+    if store and not conn_id:
+        return {"store": store}
+    try:
+        url, options = store_of_connection(BaseHook.get_connection(conn_id or DEFAULT_CONN_ID))
+    except AirflowNotFoundException:
+        if conn_id:
+            raise
+        return {}
+    return {"store": url, "storage_options": options}
 
 
 def store_of_connection(connection: Any) -> tuple[str, dict[str, Any]]:

@@ -6,20 +6,19 @@ from functools import cached_property
 from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseHook
-from tracker.decorators.airflow import configured_store, store_of_connection
+from tracker.decorators.airflow import DEFAULT_CONN_ID, configured_store, store_of_connection
 
 from tracker.config import load_settings
+from tracker.errors import InputError
 from tracker.store.base import Store
 from tracker.store.open import open_store
-
-DEFAULT_CONN_ID = "hindsight_default"
 
 
 class HindsightHook(BaseHook):  # type: ignore[misc]
     """Opens the store that a connection names.
 
-    Without such a connection it is the store of ``[hindsight]`` in Airflow's configuration, or of the settings
-    (``HINDSIGHT_STORE``).
+    Without a name it is ``HINDSIGHT_STORE``, what ``[hindsight]`` in Airflow's configuration says, or the connection
+    ``hindsight_default``.
     """
 
     conn_name_attr = "hindsight_conn_id"
@@ -46,14 +45,12 @@ class HindsightHook(BaseHook):  # type: ignore[misc]
         """URL and options of the store."""
         if self.hindsight_conn_id is not None:
             return store_of_connection(self.get_connection(self.hindsight_conn_id))
-        found = configured_store()
-        settings = load_settings(overrides=found)
+        settings = load_settings(overrides=configured_store())
         if not settings.store:
-            return self._default_connection()
+            raise InputError(
+                f"no store is configured: make a connection {DEFAULT_CONN_ID} of type hindsight, or set HINDSIGHT_STORE"
+            )
         return settings.store, settings.storage_options
-
-    def _default_connection(self) -> tuple[str, dict[str, Any]]:
-        return store_of_connection(self.get_connection(DEFAULT_CONN_ID))
 
     def get_conn(self) -> Store:
         """The store, which is made where there is none yet."""

@@ -40,7 +40,7 @@ def _option(description: str, default: str = "") -> dict[str, Any]:
 
 _OPTIONS = {
     "store": _option("Store of tracked tasks: a folder or URL. The environment's HINDSIGHT_STORE comes first."),
-    "conn_id": _option("Connection of type `hindsight` that names the store, in place of `store`."),
+    "conn_id": _option("Connection of type `hindsight` that names the store. Default: `hindsight_default`."),
     "listener": _option("Whether every task instance is recorded without a change of its code.", "False"),
     "dag_ids": _option("DAG ids that the listener records, with * as wildcard, separated by commas.", "*"),
     "dag_tags": _option("Tags of DAGs, separated by commas: the listener records only DAGs that have one of them."),
