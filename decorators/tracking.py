@@ -5,16 +5,37 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from tracker.decorators.calls import Call, Tracking
 from tracker.decorators.places import adapted
 
 from tracker.errors import BadName, InputError
 from tracker.record.callables import remember
 from tracker.record.values import check_name
 
+if TYPE_CHECKING:
+    from tracker.decorators.calls import Call
+
 Decorated = TypeVar("Decorated")
+
+
+class _Tracked:
+    """What a decorated function needs to be tracked, made at its first call.
+
+    Files of DAGs and flows are imported again and again by processes that call nothing of them; for those the recording
+    is not even imported.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, name: str | None = None, **options: Any) -> None:
+        self.function, self.given_name, self.options = function, name, options
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """What is to be entered around the first call, and from then on around every other."""
+        from tracker.decorators.calls import Tracking
+
+        begin = Tracking(self.function, name=self.given_name, **self.options).begin
+        self.begin = begin  # type: ignore[method-assign]
+        return begin(args, kwargs)
 
 
 @overload
@@ -76,7 +97,7 @@ def _decorate(function: Any, *, options: dict[str, Any]) -> Any:
 def _wrap(function: Callable[..., Any], *, options: dict[str, Any]) -> Callable[..., Any]:
     if getattr(function, "__hindsight_tracking__", None) is not None:
         return function  # above and below an orchestrator's decorator: once is enough
-    tracking = Tracking(function, **_checked(options))
+    tracking = _Tracked(function, **_checked(options))
     if inspect.isasyncgenfunction(function):
         wrapper = _async_generator(function, tracking)
     elif inspect.isgeneratorfunction(function):
@@ -100,7 +121,7 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _plain(function: Callable[..., Any], tracking: Tracking) -> Callable[..., Any]:
+def _plain(function: Callable[..., Any], tracking: _Tracked) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         with tracking.begin(args, kwargs) as this:
             result = function(*args, **kwargs)
@@ -110,7 +131,7 @@ def _plain(function: Callable[..., Any], tracking: Tracking) -> Callable[..., An
     return call
 
 
-def _coroutine(function: Callable[..., Any], tracking: Tracking) -> Callable[..., Any]:
+def _coroutine(function: Callable[..., Any], tracking: _Tracked) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> Any:
         with tracking.begin(args, kwargs) as this:
             result = await function(*args, **kwargs)
@@ -120,7 +141,7 @@ def _coroutine(function: Callable[..., Any], tracking: Tracking) -> Callable[...
     return call
 
 
-def _generator(function: Callable[..., Any], tracking: Tracking) -> Callable[..., Any]:
+def _generator(function: Callable[..., Any], tracking: _Tracked) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         with tracking.begin(args, kwargs) as this:
             result = yield from _driven(function(*args, **kwargs), this)
@@ -149,7 +170,7 @@ def _driven(generator: Generator[Any, Any, Any], call: Call) -> Generator[Any, A
             resume, given = generator.throw, exc
 
 
-def _async_generator(function: Callable[..., Any], tracking: Tracking) -> Callable[..., Any]:
+def _async_generator(function: Callable[..., Any], tracking: _Tracked) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         with tracking.begin(args, kwargs) as this:
             generator = function(*args, **kwargs)
