@@ -22,7 +22,6 @@ from tracker.record.context import PROCESS, current_scope, set_scope
 from tracker.record.lifecycle import active_run, begin_run, end_run
 from tracker.record.log import log
 from tracker.record.origin import Origin
-from tracker.record.ranks import begin_rank
 from tracker.record.run import Run
 from tracker.record.scope import Frame, Scope
 from tracker.secrets import mask_text
@@ -205,7 +204,7 @@ class _RankCall(_ScopedCall):
         self, tracking: Tracking, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place, around: Run | None
     ) -> None:
         origin, options = _origin(tracking, place)
-        self.run, self.rank = begin_rank(origin, options), place.rank
+        self.run, self.rank = begin_run(origin, options), place.rank
         self.run.launch = place.launch_key
         super().__init__(tracking, self.run.recorder.root)
 
@@ -227,6 +226,8 @@ def _origin(tracking: Tracking, place: Place | None) -> tuple[Origin, dict[str, 
         name=name or place.name,
         launch_key=key,
         attempt_key=f"{key}@{place.attempt}" if place.ranks > 1 else None,
+        rank=place.rank,
+        is_counted=place.is_process,
         is_restart=place.is_restart,
         tags=(*tags, *place.tags),
         parent_key=place.parent_key,
@@ -238,6 +239,8 @@ def _origin(tracking: Tracking, place: Place | None) -> tuple[Origin, dict[str, 
 
 def _launch_key(place: Place) -> str:
     """That of the place; calls after the first in the same try of a task are runs beside it."""
+    if place.is_process:
+        return place.launch_key  # counted where the run begins
     _used[place.launch_key, place.attempt] += 1
     count = _used[place.launch_key, place.attempt]
     return place.launch_key if count == 1 else f"{place.launch_key}#{count}"

@@ -5,36 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Mapping
-from hashlib import blake2b
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from tracker.decorators.places import Place
 
+from tracker.record import batch
 from tracker.record.replaying import order
 from tracker.record.run import Run
 from tracker.store.documents import Status
 
 _PATIENCE_S = 10.0
 _MEANS_PREEMPTION = {"PREEMPTED", "TIMEOUT", "NODE_FAIL", "REQUEUED", "PENDING"}
-_DETAILS = {
-    "job": "SLURM_JOB_ID",
-    "array_job": "SLURM_ARRAY_JOB_ID",
-    "array_task": "SLURM_ARRAY_TASK_ID",
-    "step": "SLURM_STEP_ID",
-    "name": "SLURM_JOB_NAME",
-    "cluster": "SLURM_CLUSTER_NAME",
-    "partition": "SLURM_JOB_PARTITION",
-    "nodes": "SLURM_JOB_NODELIST",
-    "rank": "SLURM_PROCID",
-    "ranks": "SLURM_NTASKS",
-    "restarts": "SLURM_RESTART_COUNT",
-}
-_NUMBERS = {"array_task", "rank", "ranks", "restarts"}
-
 _place: tuple[int, Place] | None = None  # with the process that it is of
 
 
@@ -44,7 +28,7 @@ def current_place() -> Place | None:
     if _place is None or _place[0] != os.getpid():
         if "SLURM_JOB_ID" not in os.environ or order() is not None:
             return None
-        _place = os.getpid(), _of_process(os.environ)
+        _place = os.getpid(), _of_process()
     return _place[1]
 
 
@@ -56,36 +40,6 @@ def adapt(decorated: Any, wrap: Callable[[Callable[..., Any]], Callable[..., Any
 def status_of(exc: BaseException) -> Status | None:
     """Slurm itself raises nothing."""
     return None
-
-
-def details_of(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What Slurm says of a job step in its environment."""
-    found: dict[str, Any] = {"engine": "slurm"}
-    for name, variable in _DETAILS.items():
-        text = environ.get(variable)
-        if text:
-            found[name] = int(text) if name in _NUMBERS and text.isdecimal() else text
-    return found
-
-
-def job_of(environ: Mapping[str, str]) -> str:
-    """The id of a job as Slurm's commands take it: ``17``, or ``17_3`` for a task of an array."""
-    array = environ.get("SLURM_ARRAY_JOB_ID")
-    return f"{array}_{environ['SLURM_ARRAY_TASK_ID']}" if array else environ["SLURM_JOB_ID"]
-
-
-def restarts_of(environ: Mapping[str, str]) -> int:
-    """How often Slurm has put this job into its queue again."""
-    text = environ.get("SLURM_RESTART_COUNT", "")
-    return int(text) if text.isdecimal() else 0
-
-
-def ranks_of(environ: Mapping[str, str]) -> tuple[int, int]:
-    """The number of this process among the tasks of its step, and how many there are. Only ``srun`` starts several."""
-    if "SLURM_STEP_ID" not in environ:
-        return 0, 1
-    rank, ranks = environ.get("SLURM_PROCID", ""), environ.get("SLURM_STEP_NUM_TASKS", "")
-    return (int(rank), int(ranks)) if rank.isdecimal() and ranks.isdecimal() else (0, 1)
 
 
 def watch_signals(run: Run) -> None:
@@ -117,7 +71,7 @@ class _Watch:
         """In the background: whoever cancels a job sends the same signal, so Slurm is asked."""
         if self.signalled:
             self.signalled = False
-            if _is_interrupted(job_of(os.environ)):
+            if _is_interrupted(batch.job_of(os.environ)):
                 self.run.note_interruption()
 
     def stop(self) -> None:
@@ -136,24 +90,15 @@ def _is_interrupted(job: str) -> bool:
     return told.get("JobState") in _MEANS_PREEMPTION or told.get("PreemptTime", "None") not in ("None", "Unknown")
 
 
-def _of_process(environ: Mapping[str, str]) -> Place:
-    rank, ranks = ranks_of(environ)
-    restarts = restarts_of(environ)
+def _of_process() -> Place:
+    found = batch.of_process(os.environ)
     return Place(
         engine="slurm",
-        launch_key=process_key(environ),
-        attempt=str(restarts),
-        details=details_of(environ),
-        rank=rank,
-        ranks=ranks,
-        is_restart=restarts > 0,
+        launch_key=found["launch_key"],
+        attempt=str(batch.restarts_of(os.environ)),
+        details=batch.details_of(os.environ),
+        rank=found["rank"],
+        ranks=batch.ranks_of(os.environ)[1],
+        is_restart=found["is_restart"],
         is_process=True,
     )
-
-
-def process_key(environ: Mapping[str, str]) -> str:
-    """What every try of this process has in common: the job, its step, and the command line."""
-    words = "\0".join([os.getcwd(), *sys.argv, *(environ.get(name, "") for name in ("HINDSIGHT_KWARGS",))])
-    program = blake2b(words.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-    step = environ.get("SLURM_STEP_ID", "batch")
-    return f"slurm/{environ.get('SLURM_CLUSTER_NAME', '')}/{job_of(environ)}/{step}/{program}"

@@ -14,6 +14,7 @@ from tracker.decorators import slurm
 from tracker.decorators.places import Place
 from tracker.decorators.tracking import tracked
 
+from tracker.record import batch
 from tracker.record.lifecycle import active_run
 from tracker.record.replaying import order
 from tracker.store.documents import Status
@@ -140,9 +141,9 @@ def _place(key: str, submission: Submission | None) -> Place:
 
     environment = JobEnvironment()
     is_slurm = "SLURM_JOB_ID" in os.environ and environment.cluster == "slurm"
-    restarts = slurm.restarts_of(os.environ) if is_slurm else 0
+    restarts = batch.restarts_of(os.environ) if is_slurm else 0
     tries = submission.tries if submission is not None else 0
-    details = slurm.details_of(os.environ) if is_slurm else {"job": environment.job_id}
+    details = batch.details_of(os.environ) if is_slurm else {"job": environment.job_id}
     folder = str(environment.paths.folder) if "SUBMITIT_FOLDER" in os.environ else None
     details |= {"engine": "submitit", "cluster_kind": environment.cluster, "host": environment.hostname}
     details |= {"folder": folder, "submission": submission.key if submission is not None else None}

@@ -25,11 +25,16 @@ TRAINING = """
 import json, os, time
 from pathlib import Path
 import tracker
+from tracker.decorators import tracked
 
 def train(lr, epochs=3):
     for epoch in tracker.loop("epoch", range(epochs)):
         tracker.log("loss", lr / (epoch + 1))
     return lr
+
+@tracked
+def decorated(lr):
+    return train(lr)
 
 def fail(reason):
     tracker.log("before", 1)

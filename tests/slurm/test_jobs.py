@@ -75,11 +75,7 @@ def test_an_object_that_can_be_called_is_a_run(slurm: Cluster, project: Project)
 
 def test_a_function_that_is_tracked_already_is_one_run(slurm: Cluster, project: Project) -> None:
     """Not two in each other."""
-    from tracker.decorators import tracked
-
-    project.training.train = tracked(project.training.train)
-
-    job = executor_of(project).submit(project.training.train, 0.5)
+    job = executor_of(project).submit(project.training.decorated, 0.5)
 
     assert job.result() == 0.5
     assert [run.run for run in project.runs()] == [job.run.run]

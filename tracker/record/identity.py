@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+import time
 
 import msgspec
 
@@ -28,6 +30,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
     launch_key: str | None = None
     attempt_key: str | None = None
+    is_rank: bool = False  # another process opens the attempt
     parent: str | None = None
     tags: tuple[str, ...] = ()
 
@@ -53,6 +56,22 @@ def claim_id(store: Store, identity: Identity, spool: Store) -> str:
 def claim_attempt(store: Store, identity: Identity) -> str:
     """A new id, or the one that the first of the ranks which share this attempt has chosen."""
     return _claimed(store, identity.attempt_key, ids.new_id())
+
+
+def membership(store: Store, identity: Identity, spool: Store) -> Membership:
+    """The attempt that the ranks of one job agree on, through the store alone: nobody waits for anybody."""
+    run, attempt = claim_id(store, identity, spool), claim_attempt(store, identity)
+    claim_document(store, identity, run, time.time())
+    return Membership(run=run, attempt=attempt, store=store.url, project=identity.project)
+
+
+def counted(store: Store, launch_key: str, *, attempt: str) -> str:
+    """The launch key, numbered where processes that ran before this one in the same try have it."""
+    for number in itertools.count(1):
+        key, own = launch_key if number == 1 else f"{launch_key}#{number}", ids.new_id()
+        if _claimed(store, f"{key}@{attempt}", own) == own:
+            return key
+    raise AssertionError("numbers do not end")
 
 
 def _claimed(store: Store, name: str | None, proposed: str) -> str:

@@ -20,6 +20,7 @@ from tracker.config import DEFAULT_STORE, Settings, load_settings
 from tracker.errors import BadSetting, HindsightError, Unavailable
 from tracker.record import capture
 from tracker.record.arguments import unasked
+from tracker.record.batch import in_batch_job
 from tracker.record.context import PROCESS, current_scope, set_scope
 from tracker.record.identity import (
     NAME_VARIABLE,
@@ -207,19 +208,21 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     called = function_entry(function, root=root) if function and is_call else None
     entry = origin.entry or called or capture_entry(sys.argv, root=root)
     store = _connect_offline(settings) if origin.offline else resolve_store(settings, root, create=True)
-    identity = identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
+    origin = in_batch_job(origin, store, is_process=recorder is PROCESS)
+    identity = _identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
     opened = Run(store, settings, identity, recorder, root=root, offline=origin.offline, ordinal=ordinal)
     if origin.parent is not None and opened.launch is None:
         opened.launch = origin.parent.launch  # code in a run inside of a task's is still that task's
     _open_runs[recorder] = opened
     if recorder is PROCESS:
         invite_workers(opened.id, opened.attempt, settings, store.url)
-    capture.begin(opened, entry, origin)
+    if not origin.rank:
+        capture.begin(opened, entry, origin)
     _hook_process()
     return opened
 
 
-def identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry, store: Store) -> Identity:
+def _identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry, store: Store) -> Identity:
     """Who a run is; variables that were set for one run are taken by the first that is inside of no other."""
     run_id, launch_key, name = origin.run_id, origin.launch_key, origin.name
     if replayed is not None:
@@ -238,6 +241,7 @@ def identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry
         run=run_id,
         launch_key=launch_key,
         attempt_key=origin.attempt_key if replayed is None else None,
+        is_rank=origin.rank > 0,
         parent=_parent_of(origin, store),
         tags=origin.tags,
     )
@@ -252,7 +256,7 @@ def _parent_of(origin: Origin, store: Store) -> str | None:
 
 
 def _connect_offline(settings: Settings) -> Store:
-    """A remote store whose records can wait in the spool; a folder that cannot be written has no such place."""
+    """A remote store, whose records can wait in the spool; those of a folder cannot."""
     store = connect(settings.store, storage_options=settings.storage_options)
     if store.local_path("runs") is not None:
         raise BadSetting(f"{store.url} is a folder of this machine, nothing waits for it elsewhere")
@@ -265,12 +269,7 @@ def _join(recorder: Recorder, member: Membership) -> Run:
     settings = load_settings(root, overrides={"store": member.store, "project": member.project or None})
     identity = Identity(project=member.project, script="", run=member.run)
     store = open_store(settings.store, storage_options=settings.storage_options, create=False)
-    return adopt(Run(store, settings, identity, recorder, root=root, member=member))
-
-
-def adopt(opened: Run) -> Run:
-    """A run that this process writes a shard of is ended with the process."""
-    _open_runs[opened.recorder] = opened
+    _open_runs[recorder] = opened = Run(store, settings, identity, recorder, root=root, member=member)
     _hook_process()
     return opened
 

@@ -22,6 +22,8 @@ class Origin:
     run_id: str | None = None
     launch_key: str | None = None
     attempt_key: str | None = None  # what the ranks of one try of a job have in common, where there are several
+    rank: int = 0  # among those; all but the first write shards of the attempt that the first one opens
+    is_counted: bool = False  # several processes of one try may have this launch key: the n-th of each try are one run
     is_restart: bool = False  # a batch system ended the attempt before, and started this one by itself
     tags: tuple[str, ...] = ()
     parent: Run | None = None  # the run around it, in this process

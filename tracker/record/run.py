@@ -18,7 +18,7 @@ from tracker.config import Settings
 from tracker.errors import Unavailable
 from tracker.record.background import BACKGROUND
 from tracker.record.context import set_scope
-from tracker.record.identity import Identity, Membership, claim_attempt, claim_document, claim_id
+from tracker.record.identity import Identity, Membership, claim_attempt, claim_document, claim_id, membership
 from tracker.record.log import log
 from tracker.record.recorder import CLOSED, Recorder
 from tracker.record.scope import Frame
@@ -73,13 +73,12 @@ class Run:
         self.started = time.time()
         self._owes_documents = offline
         self._interrupted = False
+        home = self.spool if offline else store
+        if member is None and identity.is_rank:
+            member = membership(home, identity, self.spool)
         if member is None:
-            home = self.spool if offline else store
-            self.id, self.attempt, self._pid = (
-                claim_id(home, identity, self.spool),
-                claim_attempt(home, identity),
-                os.getpid(),
-            )
+            self.id, self._pid = claim_id(home, identity, self.spool), os.getpid()
+            self.attempt = claim_attempt(home, identity)
             self._renew_lease()  # before the run is seen, so that nobody takes it for a dead one
             self.document = claim_document(home, identity, self.id, self.started)
         else:
