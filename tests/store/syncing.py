@@ -66,7 +66,7 @@ def small_run(store: Path | str, *, seed: int = 0, name: str | None = None) -> s
     generator = np.random.default_rng(seed)
     with tracker.run(name, project="sync", store=store, capture=(), checkpoints="all") as run:
         tracker.arg("seed", seed)
-        own, shared = {"w": generator.random(600)}, {"w": np.arange(600.0)}
+        own, shared = {"w": generator.random(12_000)}, {"w": np.arange(12_000.0)}
         with tracker.checkpointing(own=own, shared=shared):
             for epoch in tracker.loop("epoch", range(2)):
                 for step in tracker.loop("step", range(3)):

@@ -176,7 +176,7 @@ def _merged(source: bytes, theirs: bytes, item: Item) -> bytes:
         return source
     if item.kind.merge is None:
         return theirs
-    agreed = item.kind.merge(ours, own)
-    if agreed == own:
+    agreed = documents.encode(item.kind.merge(ours, own))  # compared in this form, in which NaN equals itself
+    if agreed == documents.encode(own):
         return theirs
-    return source if agreed == ours else documents.encode(agreed)
+    return source if agreed == documents.encode(ours) else agreed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Collection
+from contextlib import suppress
 
 from tracker.errors import Corrupt, KeyNotFound
 from tracker.store import documents, keys
@@ -45,6 +47,7 @@ class Deleting:
                 continue
             self.source.delete([keys.run_document(unit.id)])
             self.source.delete([*results[unit.id], *(info.key for info in unit.infos)])
+            _remove_empty_folders(self.source, unit.prefix)
             self.record.units.pop(unit.prefix, None)
             self.summary.deleted_runs.append(unit.id)
             freed |= objects
@@ -101,7 +104,7 @@ class Deleting:
                 return False
             ours = documents.decode(self.source.get(key), item.kind.form, key=key)
             theirs = documents.decode(self.target.get(key), item.kind.form, key=key)
-            return bool(item.kind.merge(ours, theirs) == theirs)
+            return documents.encode(item.kind.merge(ours, theirs)) == documents.encode(theirs)
         except (KeyNotFound, Corrupt):
             return False
 
@@ -142,3 +145,11 @@ def _has(store: Store, key: str) -> bool:
     except KeyNotFound:
         return False
     return True
+
+
+def _remove_empty_folders(store: Store, prefix: str) -> None:
+    """Remove what a run leaves of folders in a local store; one that somebody fills again stays."""
+    root = store.local_path(prefix.rstrip("/"))
+    for folder, _, _ in os.walk(root, topdown=False) if root is not None else ():
+        with suppress(OSError):
+            os.rmdir(folder)

@@ -19,8 +19,8 @@ def launches(one: Launch, other: Launch) -> Launch:
 def runs(one: RunDocument, other: RunDocument) -> RunDocument:
     """The earlier one, with the tags of both."""
     first = min(one, other, key=lambda run: (run.created, encode(msgspec.structs.replace(run, tags=()))))
-    if set(one.tags) == set(other.tags):
-        return msgspec.structs.replace(first, tags=min(one.tags, other.tags))
+    if one.tags == other.tags:
+        return first
     return msgspec.structs.replace(first, tags=tuple(sorted({*one.tags, *other.tags})))
 
 

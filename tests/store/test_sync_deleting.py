@@ -1,0 +1,135 @@
+"""Runs leave the source only when the target is proven to have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import tracker
+from tests.store.syncing import contents, copy_of, project_store, small_run, sound
+from tracker.store import keys
+from tracker.store.base import Store
+from tracker.store.local import LocalStore
+from tracker.store.open import open_store
+from tracker.store.sync import sync
+
+
+@pytest.fixture(autouse=True)
+def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with code, checkpoints and a replay."""
+    return project_store(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Store:
+    """A store with three small runs."""
+    for seed in range(3):
+        small_run(tmp_path / "source", seed=seed)
+    return open_store(tmp_path / "source")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Store:
+    """An empty store."""
+    return open_store(tmp_path / "target")
+
+
+def test_all_that_ended_leaves(project: Path, target: Store, tmp_path: Path) -> None:
+    """Runs, checkpoints and answers are gone from the source and sound in the target; code stays in both."""
+    source = open_store(copy_of(project, tmp_path / "copy"))
+    before = contents(source)
+
+    summary = sync(source, target, delete_after=True)
+
+    assert len(summary.deleted_runs) == 2
+    assert contents(target) == before
+    assert sound(target)
+    assert {key.split("/")[0] for key in contents(source)} <= {"code", "replays", "objects"}
+    assert not [key for key in contents(source) if "/slices/" in key]
+
+
+def test_what_is_gone_is_not_missed(source: Store, target: Store) -> None:
+    """The next synchronisation moves nothing, and brings only what is new."""
+    sync(source, target, delete_after=True)
+    before = contents(target)
+
+    assert sync(source, target, delete_after=True).keys == 0
+    assert contents(target) == before
+    run = small_run(source.url, seed=8)
+    assert sync(source, target, delete_after=True).deleted_runs == [run]
+    assert contents(target).keys() > before.keys()
+
+
+def test_a_run_that_goes_on_stays_and_with_it_all_objects(source: Store, target: Store) -> None:
+    """It may be about to name an object that it found there."""
+    with tracker.run(store=source.url, capture=()) as run:
+        tracker.log("loss", 1)
+        summary = sync(source, target, delete_after=True)
+
+        assert len(summary.deleted_runs) == 3
+        assert source.folders(keys.RUNS) == [run.id]
+        assert len(list(source.list(keys.OBJECTS))) == 5
+        assert summary.kept_runs == {run.id: "records of it wait in journals"}
+
+
+def test_an_object_that_others_need_stays(source: Store, target: Store) -> None:
+    """Only what nothing needs any more is deleted."""
+    chosen = source.folders(keys.RUNS)[:2]
+
+    sync(source, target, runs=chosen, delete_after=True)
+
+    assert len(list(source.list(keys.OBJECTS))) == 3
+    assert sound(source)
+    assert sound(target)
+
+
+def test_damage_in_the_target_keeps_the_run(source: Store, target: Store) -> None:
+    """Every byte is read back: one that differs is found, although its size is right and it was remembered."""
+    assert isinstance(target, LocalStore)
+    sync(source, target)
+    (first, *_) = source.folders(keys.RUNS)
+    segment = next((target.root / keys.data_folder(first)).rglob("*.parquet"))
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 1
+    segment.write_bytes(data)
+
+    summary = sync(source, target, delete_after=True)
+
+    assert list(summary.kept_runs) == [first]
+    assert "not the same" in summary.kept_runs[first]
+    assert first in source.folders(keys.RUNS)
+
+
+def test_a_missing_object_in_the_target_keeps_the_run(source: Store, target: Store) -> None:
+    """What was deleted from the target since is not deleted from the source, too."""
+    sync(source, target)
+    target.delete([info.key for info in target.list(keys.OBJECTS)])
+
+    assert len(sync(source, target, delete_after=True).kept_runs) == 3
+    assert len(source.folders(keys.RUNS)) == 3
+    assert sync(source, target, full=True).complete
+
+
+def test_a_run_whose_replay_is_not_finished_stays(project: Path, target: Store, tmp_path: Path) -> None:
+    """A worker may still need its code and checkpoints."""
+    source = open_store(copy_of(project, tmp_path / "copy"))
+    source.delete([next(info.key for info in source.list(keys.REPLAYS) if "/slices/" in info.key)])
+
+    summary = sync(source, target, delete_after=True)
+
+    assert len(summary.deleted_runs) == 1
+    assert list(summary.kept_runs.values()) == ["a replay of it is not finished"]
+
+
+def test_a_dry_run_deletes_nothing(source: Store, target: Store) -> None:
+    """Neither does it say so."""
+    sync(source, target)
+
+    assert not sync(source, target, delete_after=True, dry_run=True).deleted_runs
+    assert len(source.folders(keys.RUNS)) == 3

@@ -1,0 +1,170 @@
+"""Two stores that were both written to: nothing of either is lost, and both end alike, whoever begins."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tracker
+from tests.store.syncing import contents, copy_of, small_run, sound
+from tracker.store import documents, keys
+from tracker.store.base import Store
+from tracker.store.documents import EndDocument, Launch, Lease, RunDocument, encode
+from tracker.store.ids import new_id
+from tracker.store.memory import MemoryStore
+from tracker.store.open import open_store
+from tracker.store.processes import this_writer
+from tracker.store.sync import sync
+from tracker.store.sync_merging import ends, launches, leases, runs
+
+RUNS = [new_id() for _ in range(3)]
+ATTEMPTS = [new_id() for _ in range(2)]
+LAUNCHES = ["a", "b"]
+
+moments = st.integers(0, 5).map(float)
+launch = st.builds(Launch, launch_key=st.just("a"), run=st.sampled_from(RUNS))
+run = st.builds(
+    RunDocument,
+    run=st.just(RUNS[0]),
+    project=st.sampled_from("pq"),
+    created=moments,
+    script=st.just("s"),
+    tags=st.lists(st.sampled_from("xyz"), max_size=3).map(tuple),
+)
+lease = st.builds(Lease, writer=st.just(this_writer()), renewed=moments, interval_s=moments)
+end = st.builds(
+    EndDocument,
+    status=st.sampled_from(["finished", "killed"]),
+    ended=moments,
+    records=st.integers(0, 3),
+    recovered=st.booleans(),
+    summary=st.dictionaries(st.sampled_from("ab"), st.floats(allow_nan=True), max_size=2),
+)
+
+
+@pytest.mark.parametrize(("rule", "some"), [(launches, launch), (runs, run), (leases, lease), (ends, end)])
+def test_rules_do_not_depend_on_the_order(rule, some) -> None:  # type: ignore[no-untyped-def]
+    """Whichever store asks, in whatever order stores meet, and however often: the same document."""
+
+    @given(some, some, some)
+    @settings(max_examples=150, deadline=None)
+    def check(one, two, three) -> None:  # type: ignore[no-untyped-def]
+        assert encode(rule(one, one)) == encode(one)
+        assert encode(rule(one, two)) == encode(rule(two, one))
+        assert encode(rule(rule(one, two), three)) == encode(rule(one, rule(two, three)))
+
+    check()
+
+
+def store_of(written: list[tuple[str, bytes]]) -> Store:
+    """A store in memory with these keys."""
+    store = open_store(f"memory://{secrets.token_hex(8)}")
+    for key, data in written:
+        store.put(key, data)
+    return store
+
+
+@st.composite
+def writings(draw: st.DrawFn) -> list[tuple[str, bytes]]:
+    """Documents of a few runs, as one store may have them."""
+    written: list[tuple[str, bytes]] = []
+    for name in draw(st.sets(st.sampled_from(RUNS))):
+        document = RunDocument(run=name, project="p", created=draw(moments), script="s")
+        written.append((keys.run_document(name), encode(document)))
+        for attempt in draw(st.sets(st.sampled_from(ATTEMPTS))):
+            start = documents.StartDocument(
+                run=name, attempt=attempt, started=0.0, entry=documents.Entry(kind="script"), pid=1, writer="w"
+            )
+            written.append((keys.attempt_document(name, attempt, "start"), encode(start)))
+            if draw(st.booleans()):
+                written.append((keys.attempt_document(name, attempt, "lease"), encode(draw(lease))))
+            if draw(st.booleans()):
+                written.append((keys.attempt_document(name, attempt, "end"), encode(draw(end))))
+        for text in draw(st.sets(st.sampled_from(LAUNCHES))):
+            written.append((keys.launch_document(text), encode(Launch(launch_key=text, run=name))))
+    return written
+
+
+@given(writings(), writings())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_diverged_stores_meet(one: list[tuple[str, bytes]], other: list[tuple[str, bytes]]) -> None:
+    """In whichever order they are brought together, both have the same, and every key of both."""
+    results = []
+    for turn in (1, -1):
+        first, second = (store_of(each) for each in (one, other)[::turn])
+        sync(first, second)
+        sync(second, first)
+        assert living(contents(first)) == living(contents(second))
+        assert sync(first, second).keys == 0
+        results.append(living(contents(first)))
+        MemoryStore(first.url.removeprefix("memory://")).delete(contents(first))
+        MemoryStore(second.url.removeprefix("memory://")).delete(contents(second))
+
+    assert results[0] == results[1]
+    assert results[0].keys() == living(dict(one + other)).keys()
+
+
+def living(found: dict[str, bytes]) -> dict[str, bytes]:
+    """Without signs of life of attempts that have ended, which nobody reads."""
+    return {
+        key: data
+        for key, data in found.items()
+        if not key.endswith("/lease.json") or key.removesuffix("lease.json") + "end.json" not in found
+    }
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one run, from which others diverge."""
+    folder = tmp_path_factory.mktemp("begun") / "store"
+    small_run(folder)
+    return folder
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["run", "attempt", "sync", "back"])), max_size=7))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_history_of_two_stores(begun: Path, history: list[tuple[str, str]]) -> None:
+    """Runs and further attempts on both sides, brought over now and then: every record is in both at the end."""
+    folder = Path(tempfile.mkdtemp())
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    try:
+        stores = {name: copy_of(begun, folder / name) for name in "ab"}
+        for name, action in history:
+            other = stores["b" if name == "a" else "a"]
+            if action == "run":
+                small_run(stores[name], seed=len(history))
+            elif action == "attempt":
+                _attempt(stores[name])
+            else:
+                sync(stores[name], other, full=action == "back")
+        logged = _logged(stores["a"]) | _logged(stores["b"])
+        sync(stores["a"], stores["b"])
+        sync(stores["b"], stores["a"])
+
+        assert contents(open_store(stores["a"])) == contents(open_store(stores["b"]))
+        assert _logged(stores["a"]) == _logged(stores["b"]) == logged
+        assert sound(open_store(stores["a"]))
+    finally:
+        del os.environ["XDG_CACHE_HOME"]
+        shutil.rmtree(folder)
+
+
+def _attempt(store: Path) -> None:
+    """A further attempt of the same launch, which may be new to this store."""
+    with tracker.run(project="sync", store=store, capture=(), launch_key="task"):
+        for step in tracker.loop("step", range(3)):
+            tracker.log("loss", step)
+
+
+def _logged(store: Path) -> set[tuple[object, ...]]:
+    """What was logged by which attempt."""
+    frame = tracker.dataframe("loss", "attempt", store=store, attempts="all")
+    wanted = [name for name in ("epoch", "step", "loss") if name in frame]
+    return {tuple(row) for row in frame.assign(epoch=frame.get("epoch", -1)).fillna(-1)[wanted].values.tolist()}
