@@ -48,8 +48,9 @@ class Tracking:
             place = current_place()
             around = active_run()
             if around is None or _is_elsewhere(place, around):
-                kind = _RankCall if place is not None and place.rank else _RunCall
-                return kind(self, args, kwargs, place, around)
+                if place is not None and place.rank:
+                    return _RankCall(self, place)
+                return _RunCall(self, args, kwargs, place, around)
             if around.awaits_call:
                 return _TaskCall(self, args, kwargs, around, place)
             return _NestedCall(self, args, kwargs)
@@ -200,9 +201,7 @@ class _RunCall(_ScopedCall):
 class _RankCall(_ScopedCall):
     """The same call in another rank of the same job: a shard of the attempt that the first rank opens and ends."""
 
-    def __init__(
-        self, tracking: Tracking, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place, around: Run | None
-    ) -> None:
+    def __init__(self, tracking: Tracking, place: Place) -> None:
         origin, options = _origin(tracking, place)
         self.run, self.rank = begin_run(origin, options), place.rank
         self.run.launch = place.launch_key

@@ -83,7 +83,7 @@ def _called(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         return _tracked(function.__func__, None)(owner, *args, **kwargs)
     if not hasattr(function, "__code__"):
         call = next((vars(kind)["__call__"] for kind in type(function).__mro__ if "__call__" in vars(kind)), None)
-        if hasattr(call, "__code__"):
+        if call is not None and hasattr(call, "__code__"):
             return _tracked(call, type(function).__name__)(function, *args, **kwargs)
         return function(*args, **kwargs)  # a built-in: nothing in it logs
     return _tracked(function, None)(*args, **kwargs)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tracker.read.catalog import RunView
 
 
-class TrackedExecutor(submitit.AutoExecutor):
+class TrackedExecutor(submitit.AutoExecutor):  # type: ignore[misc]
     """``submitit.AutoExecutor`` whose jobs are runs: arguments, result or exception, output, code, and what they log.
 
     ``cluster`` is ``slurm``, ``local`` or ``debug``; ``auto`` or nothing takes Slurm where it is. ``name``, ``tags``
@@ -59,7 +59,7 @@ class TrackedExecutor(submitit.AutoExecutor):
         for delayed in delayed_submissions:
             if not isinstance(delayed.function, Submission):
                 delayed.function = Submission(delayed.function, f"submitit/{new_id()}", self.options)
-        jobs = super()._internal_process_submissions(delayed_submissions)
+        jobs: list[Job[Any]] = super()._internal_process_submissions(delayed_submissions)
         for job, delayed in zip(jobs, delayed_submissions, strict=True):
             _give_run(job, delayed.function)
         return jobs
@@ -90,19 +90,19 @@ def run_of(job: Any) -> RunView:
     return find_run(store, run)
 
 
-class TrackedSlurmJob(submitit.SlurmJob[Any]):
+class TrackedSlurmJob(submitit.SlurmJob[Any]):  # type: ignore[misc]
     """A job of Slurm's with its ``run``."""
 
     run = property(run_of)
 
 
-class TrackedLocalJob(submitit.LocalJob[Any]):
+class TrackedLocalJob(submitit.LocalJob[Any]):  # type: ignore[misc]
     """A process of this machine with its ``run``."""
 
     run = property(run_of)
 
 
-class TrackedDebugJob(submitit.DebugJob[Any]):
+class TrackedDebugJob(submitit.DebugJob[Any]):  # type: ignore[misc]
     """A call in this process with its ``run``."""
 
     run = property(run_of)

@@ -6,14 +6,15 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from tracker.checkpoint.invocations import load_arguments, read_invocation, set_generators, spread
+from tracker.checkpoint.invocations import load_arguments, read_invocation, set_generators, shown, spread
 from tracker.errors import InputError
 from tracker.record.callables import find_callable
 from tracker.record.lifecycle import run
+from tracker.record.log import log
 from tracker.record.replaying import Order, order
 from tracker.store.open import open_store
 
@@ -31,7 +32,9 @@ def main() -> None:
         _call(function, args, kwargs)
         return
     with run():
-        _call(function, args, kwargs)
+        result = _call(function, args, kwargs)  # of a function that was tracked from outside, as submitit's are
+        if result is not None:
+            log("returned", shown(result))
 
 
 def _import(file: Path, module_name: str) -> Any:
@@ -64,16 +67,24 @@ def _arguments(function: Callable[..., Any], found: Order) -> tuple[list[Any], d
     return args, kwargs
 
 
-def _call(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:
-    """To its end: a coroutine is awaited, a generator asked for everything."""
+def _call(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """To its end: a coroutine is awaited, a generator asked for everything. What it returns."""
     result = function(*args, **kwargs)
     if inspect.isgenerator(result):
-        for _ in result:
-            pass
-    elif inspect.iscoroutine(result) or inspect.isasyncgen(result):
+        return _emptied(result)
+    if inspect.iscoroutine(result) or inspect.isasyncgen(result):
         import asyncio
 
-        asyncio.run(_exhaust(result) if inspect.isasyncgen(result) else result)
+        return asyncio.run(_exhaust(result) if inspect.isasyncgen(result) else result)
+    return result
+
+
+def _emptied(items: Generator[Any, Any, Any]) -> Any:
+    while True:
+        try:
+            next(items)
+        except StopIteration as stop:
+            return stop.value
 
 
 async def _exhaust(items: Any) -> None:
