@@ -9,6 +9,7 @@ _HOMES = {
     "TrackedOperator": "tracker.operators.operator",
     "tracked": "tracker.operators.wrapping",
     "HindsightReplayOperator": "tracker.operators.replaying",
+    "SyncOperator": "tracker.operators.syncing",
     "HindsightHook": "tracker.operators.hook",
     "hindsight_replay_dag": "tracker.operators.replay_dag",
     "run_asset": "tracker.operators.assets",

@@ -71,16 +71,24 @@ class HindsightHook(BaseHook):  # type: ignore[misc]
 
 
 def open_given(url: str | None, hindsight_conn_id: str | None = None) -> tuple[Store, dict[str, Any]]:
-    """The store at this address, or that of the connection, and the options that reach it.
+    """The store at this address, or that of the connection, and the options that reach it."""
+    place, options = address_given(url, hindsight_conn_id)
+    return open_store(place, storage_options=options, create=not url), options
 
-    An address on the same kind of storage is opened with the connection's options; they are never part of an address.
+
+def address_given(url: str | None, hindsight_conn_id: str | None = None) -> tuple[str, dict[str, Any]]:
+    """An address with the options that reach it; without one, that of the connection or the configuration.
+
+    A store on the same kind of storage is reached with the connection's options: they are never part of an address.
     """
     hook = HindsightHook(hindsight_conn_id)
     if not url:
-        return hook.get_conn(), hook.address[1]
+        return hook.address
     try:
         known, options = hook.address
-    except Exception:  # noqa: BLE001  there need not be a connection
+    except Exception:
+        if hindsight_conn_id is not None:
+            raise
         known, options = "", {}
-    options = options if url.partition("://")[0] == known.partition("://")[0] else {}
-    return open_store(url, storage_options=options, create=False), options
+    same = hindsight_conn_id is not None or url.partition("://")[0] == known.partition("://")[0]
+    return url, options if same else {}

@@ -15,7 +15,11 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Hindsight",
-                "python-modules": ["tracker.operators.operator", "tracker.operators.replaying"],
+                "python-modules": [
+                    "tracker.operators.operator",
+                    "tracker.operators.replaying",
+                    "tracker.operators.syncing",
+                ],
             }
         ],
         "hooks": [{"integration-name": "Hindsight", "python-modules": ["tracker.operators.hook"]}],

@@ -75,6 +75,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterato
     connection = {"conn_type": "hindsight", "host": str(home / "store")}
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("AIRFLOW", "HINDSIGHT"))}
     environment["AIRFLOW_CONN_HINDSIGHT_DEFAULT"] = json.dumps(connection)
-    environment["AIRFLOW__HINDSIGHT__CONN_ID"] = "hindsight_default"
+    environment["AIRFLOW__HINDSIGHT__LISTENER"] = "True"
+    environment["AIRFLOW__HINDSIGHT__DAG_TAGS"] = "watched"
     with running(home, environment) as found:
         yield found

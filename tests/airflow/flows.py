@@ -30,7 +30,8 @@ class Flows:
     def load(self, text: str) -> Any:
         """The DAG of a file with this text, which is committed."""
         path = self.repo.write("pipeline.py", textwrap.dedent(text))
-        self.repo.commit("pipeline")
+        if self.repo.git("status", "--porcelain"):
+            self.repo.commit("pipeline")
         spec = importlib.util.spec_from_file_location(f"pipeline_{next(_count)}", path)
         assert spec is not None
         assert spec.loader is not None
