@@ -88,7 +88,7 @@ def asked(airflow: Airflow, folder: Path, dag_id: str, *, seeds: tuple[int, ...]
 
 def conf(project: Project) -> dict[str, Any]:
     """What the trigger form is filled with."""
-    branch = project.git("rev-parse", "--abbrev-ref", "HEAD").strip()
+    branch = (project.folder / ".git" / "HEAD").read_text().strip().removeprefix("ref: refs/heads/")
     return {"names": ["probe"], "store": str(project.url), "branch": branch}
 
 
