@@ -9,7 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tracker.decorators.places import Place
+from tracker.decorators.prefect_plain import call_plainly, plain_place
+from tracker.decorators.prefect_stores import configured_store
 
+from tracker.record.replaying import order
 from tracker.secrets import mask_url
 from tracker.store.documents import Status
 
@@ -30,6 +33,9 @@ def current_place() -> Place | None:
     contexts = sys.modules.get("prefect.context")
     if contexts is None:
         return None
+    if order() is not None:
+        call_plainly()
+        return plain_place.get()
     flow_context, task_context = contexts.FlowRunContext.get(), contexts.TaskRunContext.get()
     flow_run = getattr(flow_context, "flow_run", None)
     task_run = getattr(task_context, "task_run", None)
@@ -108,6 +114,7 @@ def _of_task(task_run: Any, task: Any, flow_run: Any, flow_context: Any) -> Plac
         parent_key=None if task_run.flow_run_id is None else flow_key(task_run.flow_run_id),
         details={name: value for name, value in details.items() if value is not None},
         tags=tuple(sorted(task_run.tags)),
+        settings=configured_store,
     )
 
 
@@ -131,6 +138,7 @@ def _of_flow(flow_run: Any, flow: Any) -> Place:
         parent_key=_key_of_parent(flow_run),
         details={name: value for name, value in details.items() if value is not None},
         tags=tuple(sorted(flow_run.tags)),
+        settings=configured_store,
     )
 
 

@@ -37,6 +37,7 @@ class Executor(Protocol):
 _EXECUTORS = {
     "airflow": "tracker.operators.executor:execute_on_airflow",
     "local": "tracker.replay.executors:execute_locally",
+    "prefect": "tracker.decorators.prefect_executor:execute_on_prefect",
     "slurm": "tracker.replay.slurm:execute_on_slurm",
 }
 
