@@ -77,6 +77,21 @@ def test_another_value_diverges(pair: Pair, old: Any, new: Any) -> None:
     assert (found.fidelity, found.reason) == ("diverged", f"x at epoch=3, step=17: {new!r} was {old!r}")
 
 
+def test_what_differs_by_nature_is_not_compared(pair: Pair) -> None:
+    """A metric that the question leaves out, and durations and tracebacks that tracked calls record of themselves."""
+    call = (It("fold", 0),)
+    for store, seconds, text in ((pair.store, 0.1, "line 7"), (pair.scratch, 0.2, "line 8")):
+        own = [
+            Logged(call, "fold.seconds", seconds, {}, time=START),
+            Logged(call, "fold.traceback", text, {}, time=START),
+        ]
+        user = [logged("seconds", seconds, 0), logged("x", 1.0, 0)]
+        Writer(store, pair.run, new_id()).seal(*own, *user)
+
+    assert pair.judge().reason == f"seconds at epoch=0: {0.2!r} was {0.1!r}"
+    assert pair.judge(ignored=frozenset({"seconds"})) == Verdict("exact", "", 1)
+
+
 def test_close_states_the_greatest_difference(pair: Pair) -> None:
     """Up to a millionth; beyond that it has diverged."""
     pair.log([logged("x", 1.0, 0), logged("x", 2.0, 1)], [logged("x", 1.0 + 1e-9, 0), logged("x", 2.0 + 1e-7, 1)])

@@ -48,6 +48,15 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+Ignored = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="NAME",
+        help="Do not compare this metric: it differs by nature, as seconds do. May be repeated.",
+        show_default=False,
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -75,6 +84,7 @@ def replay(
     runs: Runs = None,
     iterations: Iterations = None,
     overrides: Overrides = None,
+    ignored: Ignored = None,
     workers: Workers = None,
     executor: Engine = "local",
     timeout: Timeout = None,
@@ -110,7 +120,12 @@ def replay(
     executor_named(executor)  # a slip is told before anything is planned
     opened = open_for_reading(store)
     question = ask(
-        names, where=where, runs=_full_ids(opened, runs or []), iterations=iterations or [], overrides=overrides or []
+        names,
+        where=where,
+        runs=_full_ids(opened, runs or []),
+        iterations=iterations or [],
+        overrides=overrides or [],
+        ignored=ignored or [],
     )
     planned = plan_replay(
         opened, question, root=project_root(), workers=workers, timeout_s=timeout, environment=environment

@@ -113,6 +113,8 @@ def print_results(replay: Replay, *, seconds: float) -> None:
             say(f"{_named(group)}: {state}: {reason}", style_of(state))
             for line in output:
                 say(f"  {line}", "dim")
+    if any(replay.state(run) == "diverged" for run in runs):
+        say("a metric that differs by nature, as seconds do, is left out of the comparison with --ignore NAME", "dim")
     took = sum(run.forward_s for run in runs)
     them = "it" if len(runs) == 1 else "them"
     say(f"replayed in {duration_text(seconds)}; running {them} in full took {duration_text(took)}")

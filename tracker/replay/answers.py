@@ -82,6 +82,8 @@ class Answers:
         for piece, result in self._done(plan, planned.run):
             if result.values and not has_values:
                 continue  # they were deleted since
+            if result.fidelity == "diverged" and not set(new.ignored) <= set(plan.question.ignored):
+                continue  # what differed may be what is not to be compared now
             last = old.iterations - 1 if piece.last is None else piece.last
             covered = range(piece.first, last + 1)
             everything = piece.first == 0 and piece.last is None and asked is None

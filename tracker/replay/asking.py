@@ -71,6 +71,7 @@ def replay(
     runs: Collection[str] = (),
     iterations: Mapping[str, Collection[int]] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    ignore: Collection[str] = (),
     executor: str = "local",
     workers: int | None = None,
     timeout_s: float | None = None,
@@ -86,9 +87,10 @@ def replay(
     ``names`` are logged by log statements of the code in the work tree (at ``root``, default: the project of the
     working directory): each is put into the code of every past run that ``where`` and ``runs`` select, and what must be
     executed is executed, from the runs' checkpoints, in worktrees of its own and ``workers`` at a time (default: the
-    processors). ``iterations`` keeps to some iterations of a loop, ``overrides`` changes arguments, ``dry_run`` only
-    plans. ``environment="recorded"`` executes each run with the Python and the packages that were recorded, which uv
-    installs where they are not kept yet. ``on_result`` is called with the result of each slice as it comes.
+    processors). ``iterations`` keeps to some iterations of a loop, ``overrides`` changes arguments, ``ignore``
+    names metrics that differ by nature, such as seconds, and are not compared, ``dry_run`` only plans.
+    ``environment="recorded"`` executes each run with the Python and the packages that were recorded, which uv installs
+    where they are not kept yet. ``on_result`` is called with the result of each slice as it comes.
 
     Blocks until all of it is done. Asking again does only what has no answer yet, also after a kill. ``NameNotFound``
     for a name that no log statement has; what goes wrong with one run stands in its results and stops no other.
@@ -105,6 +107,7 @@ def replay(
         runs=tuple(resolve_id(opened, run) for run in runs),
         iterations={loop: tuple(sorted(set(indices))) for loop, indices in (iterations or {}).items()},
         overrides=dict(overrides or {}),
+        ignored=tuple(sorted(set(ignore))),
     )
     folder = project_root() if root is None else Path(root)
     planned = plan_replay(opened, question, root=folder, workers=workers, timeout_s=timeout_s, environment=environment)

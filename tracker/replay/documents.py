@@ -21,6 +21,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     runs: tuple[str, ...] = ()
     iterations: dict[str, tuple[int, ...]] = {}  # loop -> indices of its iterations; others are left out
     overrides: dict[str, Any] = {}
+    ignored: tuple[str, ...] = ()  # metrics that differ by nature, such as seconds: they are not compared
 
 
 class PlannedRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -22,6 +22,7 @@ def ask(
     runs: Iterable[str] = (),
     iterations: Iterable[str] = (),
     overrides: Iterable[str] = (),
+    ignored: Iterable[str] = (),
 ) -> Question:
     """The question in what stands on a command line; ``InputError`` says which piece cannot be read.
 
@@ -34,6 +35,7 @@ def ask(
         runs=tuple(runs),
         iterations=parse_iterations(iterations),
         overrides=parse_overrides(overrides),
+        ignored=tuple(sorted(set(ignored))),
     )
 
 

@@ -232,6 +232,7 @@ class _Replaying:
             unfinished=view.status != "finished",
             lossy=dropped,
             arguments=order.arguments,
+            ignored=frozenset(self.plan.question.ignored),
         )
 
     def _failure(self, view: RunView, ending: Ending, verdict: Verdict, *, passed: bool) -> tuple[Outcome, str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from tracker.read.batch import Batch
@@ -49,6 +49,7 @@ class Asked:
     unfinished: bool = False  # the run stopped before its end
     lossy: bool = False  # records of the run were dropped
     arguments: Mapping[str, Any] = field(default_factory=dict)  # those of the run, as far as they are known
+    ignored: frozenset[str] = frozenset()  # metrics that differ by nature
 
 
 class Verifier:
@@ -59,8 +60,9 @@ class Verifier:
 
     @cached_property
     def old(self) -> Logged:
-        """What the run had logged."""
-        return read_logged(self.store, self.run, lambda metric: True)
+        """What the run had logged, as far as it can come out the same."""
+        found = read_logged(self.store, self.run, lambda metric: metric.name not in self.asked.ignored)
+        return {path: only(batch, partial(_can_recur, path)) for path, batch in found.items()}
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -149,6 +151,12 @@ class Verifier:
             if name in new and _says_much(new[name]) and repr(new[name]) != repr(known):
                 return f"argument {name} is {new[name]!r:.100}, and was {known!r:.100}"
         return None
+
+
+def _can_recur(path: Path, metric: Metric) -> bool:
+    """False for what recording itself logs of a tracked call: how long it took, and the lines of a traceback."""
+    name, _, kind = metric.name.rpartition(".")
+    return not (kind in ("seconds", "traceback") and name and path and path[-1].startswith(name))
 
 
 def _says_much(value: Any) -> bool:
