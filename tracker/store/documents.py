@@ -213,7 +213,7 @@ def decode(data: bytes, kind: type[DocumentType], *, key: str) -> DocumentType:
     """The document in ``data``; ``DamagedDocument`` names the key and what is wrong."""
     try:
         found = _decoder(kind).decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise DamagedDocument(
             f"{key} is not a readable {kind.__name__}: {exc}; `hindsight verify` lists the damage"
         ) from exc

@@ -7,12 +7,12 @@ import mmap
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from blake3 import blake3
 
-from tracker.errors import Corrupt, DamagedDocument, DamagedObject, DamagedSegment, KeyExists, KeyNotFound, StoreFull
+from tracker.errors import Corrupt, DamagedDocument, DamagedObject, DamagedSegment, KeyExists, KeyNotFound
 from tracker.store import documents, keys
 from tracker.store.base import Info, Store
 from tracker.store.segments import describe
@@ -51,19 +51,22 @@ def create(target: Store, key: str, data: bytes | memoryview) -> bool:
 def fetched(store: Store, info: Info) -> Iterator[memoryview]:
     """The bytes of a key: in memory when they are few, else mapped from a temporary file that nobody else can cut."""
     if info.size_bytes <= IN_MEMORY_BYTES:
-        with memoryview(store.get(info.key)) as view:
-            yield view
+        yield memoryview(store.get(info.key))
         return
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if info.size_bytes > free:
-        raise StoreFull(
-            f"{info.key} has {info.size_bytes:,} bytes and passes through {tempfile.gettempdir()}, where "
-            f"{free:,} are free; free some space or set TMPDIR"
+        raise Corrupt(
+            f"it has {info.size_bytes:,} bytes and passes through {tempfile.gettempdir()}, where {free:,} are free; "
+            "free some space there or set TMPDIR"
         )
     with tempfile.TemporaryFile() as file, store.open(info.key) as opened:
         size = _pour(opened, file)
-        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-            yield view
+        mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        try:
+            yield memoryview(mapped)
+        finally:
+            with suppress(BufferError):  # an error on its way out may hold it for a moment; it is closed after that
+                mapped.close()
 
 
 def _pour(opened: BinaryIO, file: BinaryIO) -> int:

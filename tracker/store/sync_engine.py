@@ -11,15 +11,16 @@ from tracker.store.base import Info, Store
 from tracker.store.kinds import Kind, Need
 from tracker.store.memory import MemoryStore
 from tracker.store.sealing import seal
-from tracker.store.sync_carrying import Carrier, is_local
+from tracker.store.sync_carrying import Carrier
 from tracker.store.sync_catalogue import Item, Rank, Told, sort_key
 from tracker.store.sync_journals import covered
 from tracker.store.sync_needs import Needs
 from tracker.store.sync_record import Record, fingerprint
-from tracker.store.sync_units import Looking, Unit, Work, list_units, remembered
+from tracker.store.sync_units import Looking, Unit, Work, remembered, survey
 
 _CHUNK = 256  # documents whose needs are looked for together
 _BATCH_UNITS, _BATCH_KEYS = 64, 20_000
+_KEYS_OF_UNIT = 50  # where they are not listed yet
 _FEW_UNITS = 50  # that are looked for in the target one by one
 STRANGER = "no key of this name belongs to a store"
 
@@ -33,7 +34,6 @@ class Engine:
         self.looking = Looking(carrier.source, carrier.target, kinds)
         self.summary = carrier.tally.summary
         self._owners: set[str] | None = None
-        self._lists_fast = is_local(carrier.source)
 
     def bring_runs(self, only: Collection[str] | None = None) -> Iterator[int]:
         """Bring over what changed below ``runs/``; yields after every batch."""
@@ -46,12 +46,12 @@ class Engine:
 
     def _bring_units(self, folder: str, only: Collection[str] | None = None) -> Iterator[int]:
         changed = []
-        for unit in list_units(self.carrier.source, folder, only):
+        for unit in survey(self.carrier.source, folder, only):
             before = self.record.units.get(unit.prefix)
-            if before is not None and before.digest and before.digest == unit.digest():
+            if before is not None and before.digest and before.digest == unit.state:
                 self.carrier.tally.looked_at(folder == keys.RUNS)
             else:
-                changed.append(unit.forgotten() if self._lists_fast else unit)
+                changed.append(unit)
         self.carrier.tally.expect(runs=self.summary.runs + len(changed) if folder == keys.RUNS else 0)
         there = self._there(folder, changed)
         for batch in _batches(changed):
@@ -211,7 +211,7 @@ def _batches(units: Iterable[Unit]) -> Iterator[list[Unit]]:
     size = 0
     for unit in units:
         batch.append(unit)
-        size += len(unit.infos)
+        size += len(unit.infos) or _KEYS_OF_UNIT
         if len(batch) >= _BATCH_UNITS or size >= _BATCH_KEYS:
             yield batch
             batch, size = [], 0

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
+
+from blake3 import blake3
 
 from tracker.errors import Corrupt, KeyNotFound
 from tracker.store import documents, keys
@@ -23,11 +28,14 @@ _JOURNAL, _SEGMENT = ".journal", ".parquet"
 
 @dataclass
 class Unit:
-    """A folder ``runs/<id>/`` or ``replays/<id>/`` of the source, as it was listed."""
+    """A folder ``runs/<id>/`` or ``replays/<id>/`` of the source: its state, and its keys once they are listed.
+
+    ``state`` is empty when the folder can change without showing it, as one with an open journal does.
+    """
 
     prefix: str
-    infos: list[Info]
-    is_forgotten: bool = False
+    state: bytes
+    infos: list[Info] = field(default_factory=list)
 
     @property
     def id(self) -> str:
@@ -37,22 +45,49 @@ class Unit:
     def has_journals(self) -> bool:
         return any(info.key.endswith(_JOURNAL) for info in self.infos)
 
-    def forgotten(self) -> Unit:
-        """The unit without its keys, to be listed again: a store may have more runs than memory should hold."""
-        return Unit(self.prefix, [], is_forgotten=True)
-
-    def digest(self) -> bytes:
-        """Its state; empty when it can change without showing it, as an open journal does."""
-        return b"" if self.has_journals else digest(self.infos)
-
 
 def list_units(store: Store, folder: str, only: Iterable[str] | None = None) -> Iterator[Unit]:
-    """The units below ``runs/`` or ``replays/``, one after the other; names that are no ids are left out."""
+    """The units below ``runs/`` or ``replays/`` with their keys, one after the other."""
     prefixes = [folder] if only is None else [f"{folder}{name}/" for name in sorted(set(only))]
     for prefix in prefixes:
-        for name, infos in groupby(store.list(prefix), key=lambda info: info.key.split("/")[1]):
+        for name, group in groupby(store.list(prefix), key=lambda info: info.key.split("/")[1]):
             if is_id(name):
-                yield Unit(f"{folder}{name}/", list(infos))
+                infos = list(group)
+                is_open = any(info.key.endswith(_JOURNAL) for info in infos)
+                yield Unit(f"{folder}{name}/", b"" if is_open else digest(infos), infos)
+
+
+def survey(store: Store, folder: str, only: Iterable[str] | None = None) -> Iterator[Unit]:
+    """The units below a folder with their states; of a local store without their keys, which are listed when needed.
+
+    A store may have more runs than memory should hold, and looking whether one changed should cost next to nothing.
+    """
+    root = store.local_path(folder.rstrip("/"))
+    if root is None:
+        yield from list_units(store, folder, only)
+        return
+    names = sorted(name for name in store.folders(folder) if is_id(name) and (only is None or name in only))
+    for name in names:
+        if (state := _state_of(root / name)) is not None:
+            yield Unit(f"{folder}{name}/", state)
+
+
+def _state_of(root: Path) -> bytes | None:
+    """What tells one state of a folder of files from another; ``None`` when there are none."""
+    lines: list[str] = []
+    waiting = [str(root)]
+    while waiting:
+        folder = waiting.pop()
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.name.endswith(_JOURNAL):
+                    return b""
+                elif entry.is_file(follow_symlinks=False):
+                    found = entry.stat(follow_symlinks=False)
+                    lines.append(f"{entry.path}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ino}")
+    return blake3("\n".join(sorted(lines)).encode(errors="surrogateescape")).digest(16) if lines else None
 
 
 @dataclass
@@ -82,13 +117,13 @@ class Looking:
 
         Journals are read before segments are listed, so a record that moves from one to the other is seen.
         """
-        if unit.is_forgotten:
-            unit = Unit(unit.prefix, list(self.source.list(unit.prefix)))
+        if not unit.infos:
+            unit = Unit(unit.prefix, unit.state, list(self.source.list(unit.prefix)))
         work = Work(unit, before=before or UnitRecord())
         if unit.has_journals:
             waiting = [info for info in unit.infos if info.key.endswith(_JOURNAL)]
             found = open_journals(self.source, waiting, is_over=lambda attempt: not self._lives(unit.id, attempt))
-            unit = work.unit = Unit(unit.prefix, list(self.source.list(unit.prefix)))
+            unit = work.unit = Unit(unit.prefix, unit.state, list(self.source.list(unit.prefix)))
             still = {info.key for info in unit.infos}
             work.journals = {key: journal for key, journal in found.items() if key in still}
         theirs = self._theirs(unit, work.before, is_new=is_new)
@@ -187,7 +222,7 @@ def _needless_leases(own: set[str], theirs: Collection[str]) -> set[str]:
 def remembered(work: Work, published: Iterable[str]) -> UnitRecord:
     """What to remember of a unit that was brought over."""
     if work.is_over or not work.unit.prefix.startswith(keys.RUNS):
-        return UnitRecord(work.unit.digest())
+        return UnitRecord(work.unit.state)
     late = work.postponed
     seen = {
         info.key: fingerprint(info)
@@ -195,4 +230,4 @@ def remembered(work: Work, published: Iterable[str]) -> UnitRecord:
         if info.key not in late and not info.key.endswith(_JOURNAL)
     }
     sealed = {key: journal.stop for key, journal in work.journals.items()}
-    return UnitRecord(work.unit.digest(), seen, sealed, tuple(sorted(published)))
+    return UnitRecord(work.unit.state, seen, sealed, tuple(sorted(published)))
