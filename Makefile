@@ -7,7 +7,7 @@ OTHERS := $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python $(HOME)/.pyenv/ve
           $(shell command -v python3.12 2>/dev/null) $(shell command -v python3.13 2>/dev/null)
 OTHER_VERSIONS := $(sort $(foreach python,$(OTHERS),$(shell $(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)))
 
-.PHONY: help demo test test-airflow test-slurm quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
+.PHONY: help demo test test-airflow test-prefect test-slurm quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
 
 help:
 	@echo "make demo    train at three commits, ask all three for a metric that none logged, draw demo-output/accuracy.png"
@@ -52,6 +52,7 @@ test: lint
 	$(BIN)/python $(PYTEST)
 	@set -e; for version in $(OTHER_VERSIONS); do $(MAKE) --no-print-directory test-$$version; done
 	$(MAKE) --no-print-directory test-airflow
+	$(MAKE) --no-print-directory test-prefect
 	$(MAKE) --no-print-directory test-slurm
 
 # Airflow pins packages that others need newer, so it has an environment of its own. Its warnings are not ours to mend.
@@ -60,6 +61,13 @@ test-airflow: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python .venv-airflow/bin/python --constraint constraints.txt --constraint constraints-airflow.txt \
 	  --editable '.[airflow,s3]' 'moto[server]' psutil pytest pytest-timeout scikit-learn
 	.venv-airflow/bin/python -m pytest -q -W default tests/airflow
+
+# A real Prefect server and real runners.
+test-prefect: $(BIN)/uv
+	test -x .venv-prefect/bin/python || $(PYTHON) -m venv .venv-prefect
+	$(BIN)/uv pip install --quiet --python .venv-prefect/bin/python --constraint constraints.txt --constraint constraints-prefect.txt \
+	  --override overrides-prefect.txt --editable '.[prefect,s3]' 'moto[server]' psutil pytest pytest-timeout
+	.venv-prefect/bin/python -m pytest -q tests/prefect
 
 # A real Slurm on this machine. Where its packages cannot be installed (root is needed) its tests are skipped, and say so.
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins
