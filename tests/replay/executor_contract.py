@@ -64,6 +64,7 @@ def waited(value, seed):
 """
 SEEDS = (1, 2, 3)
 PATIENCE_S = 240.0
+_begun: list[subprocess.Popen[bytes]] = []  # what a test started, and must not leave behind
 
 
 class ExecutorContract:
@@ -94,13 +95,19 @@ class ExecutorContract:
         project.commit(program(TRAIN, inner=PROBE))
         yield project
         gate_of(project).unlink(missing_ok=True)
+        while _begun:
+            process = _begun.pop()
+            process.kill()
+            process.wait()
 
     def begin(self, project: Project) -> subprocess.Popen[bytes]:
         """The command that asks, in a process of its own."""
         own = ["--executor", self.executor, "--workers", "2", "--store", str(project.url)]
         command = [sys.executable, "-m", "tracker", "replay", "probe", "--yes", *own]
         with (project.folder.parent / "asking.log").open("ab") as log:
-            return subprocess.Popen(command, cwd=project.folder, stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=project.folder, stdout=log, stderr=log)
+        _begun.append(process)
+        return process
 
     def ask(self, project: Project) -> int:
         """The command that asks, to its end: its exit code."""

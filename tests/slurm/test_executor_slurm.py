@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,16 @@ class TestContract(ExecutorContract):
         monkeypatch.chdir(tmp_path)
         return cluster
 
+    def last_job(self, engine: Cluster, project: Project, process: subprocess.Popen[bytes]) -> str:
+        """The job that waits when all others are done."""
+
+        def left() -> list[str]:
+            return engine.command("squeue", "-h", "-r", "-t", "PD,R,CG", "-o", "%i").split()
+
+        wait_for(lambda: len(results(project)) == 2 and programs(project), "no program waits", process)
+        wait_for(lambda: len(left()) == 1, "more than one job is left", process)
+        return left()[0]
+
     def test_a_job_that_dies_is_submitted_again(self, engine: Cluster, project: Project, wanted: list[object]) -> None:
         """The process that executes a slice is killed: a second job answers it, and nobody has to ask again."""
         shut(project)
@@ -46,8 +57,7 @@ class TestContract(ExecutorContract):
         """Slurm ends the program as it ends the job: that is no failure of the program's."""
         shut(project, only_after=2)
         process = self.begin(project)
-        wait_for(lambda: len(results(project)) == 2 and programs(project), "no program waits", process)
-        (job,) = engine.command("squeue", "-h", "-r", "-t", "R", "-o", "%i").split()
+        job = self.last_job(engine, project, process)
         engine.command("scontrol", "requeue", job)
         wait_for(lambda: not programs(project), "the program goes on", process)
         gate_of(project).unlink()
@@ -59,8 +69,7 @@ class TestContract(ExecutorContract):
         """A person did not want it: it is not submitted again, and its slice says so."""
         shut(project, only_after=2)
         process = self.begin(project)
-        wait_for(lambda: len(results(project)) == 2 and programs(project), "no program waits", process)
-        (job,) = engine.command("squeue", "-h", "-r", "-t", "R", "-o", "%i").split()
+        job = self.last_job(engine, project, process)
         engine.command("scancel", job)
 
         assert process.wait(240) == 1
