@@ -14,14 +14,17 @@ from hypothesis import strategies as st
 
 import tracker
 from tests.store.syncing import contents, copy_of, small_run, sound
+from tracker.replay.documents import SliceResult
 from tracker.store import documents, keys
 from tracker.store.base import Store
 from tracker.store.documents import EndDocument, Launch, Lease, RunDocument, encode
 from tracker.store.ids import new_id
+from tracker.store.kinds import Merge
 from tracker.store.memory import MemoryStore
 from tracker.store.open import open_store
 from tracker.store.processes import this_writer
 from tracker.store.sync import sync
+from tracker.store.sync_catalogue import all_kinds
 from tracker.store.sync_merging import ends, launches, leases, runs
 
 RUNS = [new_id() for _ in range(3)]
@@ -48,15 +51,40 @@ end = st.builds(
     summary=st.dictionaries(st.sampled_from("ab"), st.floats(allow_nan=True), max_size=2),
 )
 
+result = st.builds(
+    SliceResult,
+    replay=st.just(RUNS[0]),
+    number=st.just(0),
+    run=st.just(RUNS[1]),
+    outcome=st.sampled_from(["answered", "diverged", "failed", "timed out"]),
+    values=st.integers(0, 2),
+)
 
-@pytest.mark.parametrize(("rule", "some"), [(launches, launch), (runs, run), (leases, lease), (ends, end)])
+
+def rule_of(kind: type) -> Merge:
+    """The rule of merging for documents of a kind."""
+    (rule,) = (each.merge for each in all_kinds() if each.form is kind)
+    assert rule is not None
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("rule", "some"),
+    [
+        (launches, launch),
+        (runs, run),
+        (leases, lease),
+        (ends, end),
+        (rule_of(SliceResult), result),
+    ],
+)
 def test_rules_do_not_depend_on_the_order(rule, some) -> None:  # type: ignore[no-untyped-def]
     """Whichever store asks, in whatever order stores meet, and however often: the same document."""
 
     @given(some, some, some)
     @settings(max_examples=150, deadline=None)
     def check(one, two, three) -> None:  # type: ignore[no-untyped-def]
-        assert encode(rule(one, one)) == encode(one)
+        assert encode(rule(rule(one, two), two)) == encode(rule(one, two))
         assert encode(rule(one, two)) == encode(rule(two, one))
         assert encode(rule(rule(one, two), three)) == encode(rule(one, rule(two, three)))
 

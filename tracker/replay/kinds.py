@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tracker.replay.documents import Plan, SliceResult
 from tracker.replay.watching import Look
 from tracker.store import keys
+from tracker.store.documents import encode
 from tracker.store.kinds import ID, Kind, Need
 
 
@@ -18,6 +19,14 @@ def _needs_of_plan(found: Plan) -> Iterator[Need]:
 def _needs_of_result(found: SliceResult) -> Iterator[Need]:
     yield Need(keys.replay_plan(found.replay), "what was asked")
     yield from (Need(key, "answers of that replay") for key in found.segments)
+
+
+_OUTCOMES = ("timed out", "failed", "diverged", "answered")
+
+
+def _merge_results(one: SliceResult, other: SliceResult) -> SliceResult:
+    """The one that answers, then the one that answers more."""
+    return max(one, other, key=lambda found: (_OUTCOMES.index(found.outcome), found.values, encode(found)))
 
 
 KINDS = (
@@ -33,6 +42,7 @@ KINDS = (
         told_key=lambda found: keys.replay_result(found.replay, found.number),
         owner=lambda found: keys.run_document(found.run),
         needs=_needs_of_result,
+        merge=_merge_results,
     ),
     Kind(
         rf"watches/[0-9a-f]{{64}}/{ID}\.json",

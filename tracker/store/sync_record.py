@@ -65,18 +65,22 @@ class RecordFile:
     def __init__(self, folder: Path | None, pair: str) -> None:
         self.path = None if folder is None else folder / f"{blake3(pair.encode()).hexdigest()[:32]}.msgpack"
         self._pair = pair
+        self._there = b""
 
     def load(self) -> Record:
         """What is remembered; nothing when there is no record, or one of another version or pair."""
         if self.path is not None:
             with suppress(OSError, msgspec.MsgspecError, RuntimeError):
-                found = msgspec.msgpack.decode(self.path.read_bytes(), type=Record)
+                self._there = self.path.read_bytes()
+                found = msgspec.msgpack.decode(self._there, type=Record)
                 if (found.version, found.pair) == (_VERSION, self._pair):
                     return found
         return Record(pair=self._pair)
 
     def save(self, record: Record) -> None:
         """Replace the record atomically; of two at once the later one stays."""
-        if self.path is not None:
+        data = msgspec.msgpack.encode(record)
+        if self.path is not None and data != self._there:
             with suppress(OSError):
-                durable.write(self.path, msgspec.msgpack.encode(record))
+                durable.write(self.path, data)
+                self._there = data
