@@ -24,6 +24,23 @@ with DAG("watched", tags=["watched"], schedule=None) as dag:
     wait = TimeDeltaSensor(task_id="wait", delta=timedelta(seconds=1), deferrable=True)
     shell >> wait
 """
+LINKED = """
+from airflow.sdk import DAG, task
+from tracker.operators import TrackedOperator, run_asset
+import tracker
+
+def train():
+    tracker.log("loss", 0.5)
+
+with DAG("linked", schedule=None) as dag:
+    TrackedOperator(task_id="train", python_callable=train, outlets=[run_asset("linked")])
+
+with DAG("scheduled_on_it", schedule=[run_asset("linked")]) as after:
+    @task
+    def evaluate():
+        return "evaluated"
+    evaluate()
+"""
 STOPPED = """
 from airflow.sdk import DAG
 from tracker.operators import TrackedOperator
@@ -53,10 +70,32 @@ def test_the_listener_in_a_worker(airflow: Airflow) -> None:
     states = airflow.finished("watched", run_id)
     assert states == {"": "success", "shell": "success", "wait": "success"}, airflow.log("watched", run_id, "")
 
+    airflow.wait(  # Airflow tells the state before the hooks are called
+        lambda: all(run.status != "running" for run in runs_of(airflow, "watched").values()), "a run does not end"
+    )
     runs = runs_of(airflow, "watched")
     assert {name: run.status for name, run in runs.items()} == {"shell": "finished", "wait": "finished"}
     assert runs["shell"].arguments["bash_command"] == f"echo {run_id}"
     assert [attempt.status for attempt in runs["wait"].attempts] == ["preempted", "finished"]
+
+
+def test_a_link_to_the_run_and_a_dag_scheduled_on_it(airflow: Airflow) -> None:
+    """The task's page links to the run; when it has finished, another DAG begins."""
+    airflow.add("linked.py", LINKED)
+    airflow.known("scheduled_on_it")
+    run_id = airflow.trigger("linked")
+
+    assert airflow.finished("linked", run_id)[""] == "success", airflow.log("linked", run_id, "")
+
+    (run,) = runs_of(airflow, "linked").values()
+    path = f"/api/v2/dags/linked/dagRuns/{run_id}/taskInstances/train/links"
+    links = airflow.wait(
+        lambda: [url for url in airflow.ask("GET", path)["extra_links"].values() if url], "there is no link"
+    )
+    assert links == [f"{airflow.home / 'store'}/runs/{run.run}/"]
+    path = "/api/v2/dags/scheduled_on_it/dagRuns"
+    begun = airflow.wait(lambda: airflow.ask("GET", path)["dag_runs"], "the other DAG does not begin")
+    assert airflow.finished("scheduled_on_it", begun[0]["dag_run_id"])["evaluate"] == "success"
 
 
 def test_a_command_is_stopped_with_its_task(airflow: Airflow, tmp_path: Path) -> None:
