@@ -36,8 +36,8 @@ class Summary:
     runs: int = 0  # looked at
     changed: list[str] = field(default_factory=list)  # runs of which something was brought over
     live: list[str] = field(default_factory=list)  # runs that were still going; the next time brings the rest
-    counts: Counter[str] = field(default_factory=Counter)  # category -> keys brought over
-    sizes_bytes: Counter[str] = field(default_factory=Counter)  # category -> bytes brought over
+    counts: dict[str, int] = field(default_factory=dict)  # category -> keys brought over
+    sizes_bytes: dict[str, int] = field(default_factory=dict)  # category -> bytes brought over
     removed: int = 0  # segments of the target that longer ones replaced
     deleted_runs: list[str] = field(default_factory=list)  # from the source, because the target has them
     kept_runs: dict[str, str] = field(default_factory=dict)  # not deleted from the source, and why
@@ -52,11 +52,11 @@ class Summary:
 
     @property
     def keys(self) -> int:
-        return self.counts.total()
+        return sum(self.counts.values())
 
     @property
     def size_bytes(self) -> int:
-        return self.sizes_bytes.total()
+        return sum(self.sizes_bytes.values())
 
 
 class Tally:
@@ -80,8 +80,9 @@ class Tally:
         with self._lock:
             if key.startswith(keys.RUNS):
                 self._changed[key.split("/")[1]] = None
-            self.summary.counts[category] += 1
-            self.summary.sizes_bytes[category] += size_bytes
+            counts, sizes = self.summary.counts, self.summary.sizes_bytes
+            counts[category] = counts.get(category, 0) + 1
+            sizes[category] = sizes.get(category, 0) + size_bytes
         self.tell()
 
     def looked_at(self, runs: int = 1) -> None:
