@@ -78,8 +78,8 @@ test-slurm: $(BIN)/uv
 	echo "Slurm is not installed and cannot be: the tests that need it are skipped"
 	test -x .venv-slurm/bin/python || $(PYTHON) -m venv .venv-slurm
 	$(BIN)/uv pip install --quiet --python .venv-slurm/bin/python --constraint constraints.txt \
-	  --editable '.[slurm,s3]' 'moto[server]' psutil pytest pytest-timeout
-	.venv-slurm/bin/python -m pytest -q tests/slurm
+	  --editable '.[slurm,s3]' 'moto[server]' psutil pytest pytest-timeout pytest-xdist
+	.venv-slurm/bin/python -m pytest -q -n 2 --dist loadfile tests/slurm
 
 # The other versions run everything but the long crash matrix, each in an environment of its own.
 $(addprefix test-,$(OTHER_VERSIONS)): test-%: $(BIN)/uv

@@ -15,6 +15,7 @@ from tracker.decorators.places import Place
 from tracker.decorators.tracking import tracked
 
 from tracker.record import batch
+from tracker.record.identity import SHARD_VARIABLE
 from tracker.record.lifecycle import active_run
 from tracker.record.replaying import order
 from tracker.store.documents import Status
@@ -40,6 +41,8 @@ class Submission:
     tries: int = 0  # that submitit itself has ended
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if _is_job():
+            os.environ.pop(SHARD_VARIABLE, None)  # meant for workers of the process that submitted the job
         token = _submission.set(self)
         try:
             return _called(self.function, args, kwargs)

@@ -109,19 +109,44 @@ def missing() -> str | None:
 @contextlib.contextmanager
 def running() -> Iterator[Cluster]:
     """A cluster with one node; its jobs and daemons are gone at the end."""
+    for last in (False, False, True):
+        with contextlib.ExitStack() as stack:
+            try:
+                cluster = _started(stack)
+            except _PortTaken:
+                if last:
+                    raise
+                continue
+            stack.callback(_end_jobs, cluster)
+            yield cluster
+            return
+
+
+class _PortTaken(Exception):
+    """A daemon ended at once: somebody else was faster to listen on its port."""
+
+
+def _started(stack: contextlib.ExitStack) -> Cluster:
     folder = Path(tempfile.mkdtemp(prefix="hindsight-slurm-"))
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)  # munged wants a socket that everybody can reach
     cluster = Cluster(folder)
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        _configure(folder)
-        _start_munge(stack, folder)
-        for daemon in ("slurmctld", "slurmd"):
-            more = ["-N", platform.node().partition(".")[0]] if daemon == "slurmd" else []
-            _start(stack, folder, [daemon, "-D", "-c", *more], {"SLURM_CONF": cluster.configuration})
-        wait_until(lambda: cluster.command("sinfo", "-h", "-o", "%T", check=False) == "idle", cluster.log)
-        stack.callback(_end_jobs, cluster)
-        yield cluster
+    _configure(folder)
+    _start_munge(stack, folder)
+    daemons = []
+    for daemon in ("slurmctld", "slurmd"):
+        more = ["-N", platform.node().partition(".")[0]] if daemon == "slurmd" else []
+        environment = {"SLURM_CONF": cluster.configuration}
+        daemons.append(_start(stack, folder, [daemon, "-D", "-c", *more], environment))
+
+    def is_up_or_gone() -> bool:
+        gone = any(daemon.poll() is not None for daemon in daemons)
+        return gone or cluster.command("sinfo", "-h", "-o", "%T", check=False) == "idle"
+
+    wait_until(is_up_or_gone, cluster.log)
+    if any(daemon.poll() is not None for daemon in daemons):
+        raise _PortTaken(cluster.log())
+    return cluster
 
 
 def _configure(folder: Path) -> None:
@@ -147,7 +172,9 @@ def _start_munge(stack: contextlib.ExitStack, folder: Path) -> None:
     wait_until(socket.exists, lambda: (folder / "munged.log").read_text())
 
 
-def _start(stack: contextlib.ExitStack, folder: Path, command: list[str], environment: dict[str, str]) -> None:
+def _start(
+    stack: contextlib.ExitStack, folder: Path, command: list[str], environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     with (folder / f"{command[0]}.log").open("ab") as log:
         process = subprocess.Popen(
@@ -159,6 +186,7 @@ def _start(stack: contextlib.ExitStack, folder: Path, command: list[str], enviro
             start_new_session=True,
         )
     stack.callback(_stop, process)
+    return process
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

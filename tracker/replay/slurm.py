@@ -40,6 +40,7 @@ _POLL_S = 0.5  # between two looks at the results, first
 _MOST_POLL_S = {True: 1.0, False: 5.0}  # and at last, in a store on this machine, and on another
 _QUEUE_EVERY_S = 2.0
 _GRACE_S = 15.0  # for a result file to be seen over NFS after its job has ended
+_MOST_AWAY_S = 900.0  # that a store or Slurm may not answer; the jobs themselves go on meanwhile
 _COMMAND_S = 60.0
 _LEAST_MINUTES = 60
 _TAIL_CHARS = 4000
@@ -229,16 +230,19 @@ class _Following:
     def run(self) -> None:
         """Blocks until all of them are told."""
         self._begin()
-        wait_s, looked = _POLL_S, 0.0
+        wait_s, looked, answered = _POLL_S, 0.0, time.monotonic()
         most_s = _MOST_POLL_S[self.store.local_path("replays") is not None]
-        while True:
-            self._tell_results()
-            if not self.waiting:
-                return
-            if time.monotonic() - looked >= _QUEUE_EVERY_S:
-                self._look_at_queue()
-                looked = time.monotonic()
-            time.sleep(wait_s)
+        while self.waiting:
+            try:
+                self._tell_results()
+                if time.monotonic() - looked >= _QUEUE_EVERY_S:
+                    self._look_at_queue()
+                    looked = time.monotonic()
+                answered = time.monotonic()
+            except Unavailable:  # of the store, or of Slurm, for a while
+                if time.monotonic() - answered > _MOST_AWAY_S:
+                    raise
+            time.sleep(wait_s if self.waiting else 0.0)
             wait_s = min(most_s, wait_s * 1.2)
 
     def _begin(self) -> None:
@@ -252,8 +256,8 @@ class _Following:
 
     def _submit(self, numbers: list[int]) -> None:
         if numbers:
-            self.tries.update(numbers)
             self.jobs.update(self.queue.submit(numbers))
+            self.tries.update(numbers)
 
     def _tell_results(self) -> None:
         """Of slices that are answered, by whomever, and of those whose job says that it is through with them."""
@@ -287,14 +291,15 @@ class _Following:
     def _why_over(self, job: str, state: str | None) -> str | None:
         """Why a job is over without a result; ``None`` while it may still come."""
         ending = self.queue.ending(job)
-        if ending is not None:
-            return None if ending == "success" else mask_text(ending.strip().splitlines()[-1])
-        if state is None or state not in {*_ENDED, _GONE}:
+        if ending not in (None, "success"):
+            return mask_text(str(ending).strip().splitlines()[-1])
+        if ending is None and (state is None or state not in {*_ENDED, _GONE}):
             self.missed.pop(job, None)
             return None
         since = self.missed.setdefault(job, time.monotonic())
-        may_still_come = state in ("COMPLETED", "FAILED", _GONE) and time.monotonic() - since < _GRACE_S
-        return None if may_still_come else f"Slurm says {state}"
+        may_still_come = ending or state in ("COMPLETED", "FAILED", _GONE)
+        waits = may_still_come and time.monotonic() - since < _GRACE_S
+        return None if waits else f"Slurm says {state or 'nothing'}"
 
     def _give_up(self, number: int, job: str, reason: str) -> None:
         run = next(piece.run for piece in self.plan.slices if piece.number == number)
