@@ -13,13 +13,14 @@ from typing import Any
 from tracker.decorators.places import Place
 
 from tracker.record import batch
+from tracker.record.identity import RUN_VARIABLE
 from tracker.record.replaying import order
 from tracker.record.run import Run
 from tracker.store.documents import Status
 
 _PATIENCE_S = 10.0
 _MEANS_PREEMPTION = {"PREEMPTED", "TIMEOUT", "NODE_FAIL", "REQUEUED", "PENDING"}
-_place: tuple[int, Place] | None = None  # with the process that it is of
+_place: tuple[int, Place | None] | None = None  # with the process that it is of
 
 
 def current_place() -> Place | None:
@@ -28,7 +29,8 @@ def current_place() -> Place | None:
     if _place is None or _place[0] != os.getpid():
         if "SLURM_JOB_ID" not in os.environ or order() is not None:
             return None
-        _place = os.getpid(), _of_process()
+        named = RUN_VARIABLE in os.environ  # by its user, who may know better whose process this is
+        _place = os.getpid(), None if named else _of_process()
     return _place[1]
 
 

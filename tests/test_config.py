@@ -28,12 +28,14 @@ def test_texts_of_the_environment_are_converted(tmp_path: Path) -> None:
     environ = {
         "HINDSIGHT_JOURNAL_BYTES": "65536", "HINDSIGHT_HEARTBEAT_S": "0.5", "HINDSIGHT_CAPTURE": "code, output",
         "HINDSIGHT_STORAGE_OPTIONS": '{"anon": true}', "HINDSIGHT_ENVIRONMENT_ALLOW": "",
+        "HINDSIGHT_SLURM": '{"partition": "gpu", "time": 60}',
     }  # fmt: skip
 
     found = load_settings(tmp_path, environ=environ)
 
     assert (found.journal_bytes, found.heartbeat_s, found.capture) == (65536, 0.5, ("code", "output"))
     assert (found.storage_options, found.environment_allow) == ({"anon": True}, ())
+    assert found.slurm == {"partition": "gpu", "time": 60}
     assert load_settings(tmp_path, environ={"HINDSIGHT_CAPTURE": ""}).capture == ()
     assert load_settings(tmp_path, environ={}).capture == CHANNELS
 

@@ -73,6 +73,15 @@ def test_without_an_end_the_status_is_derived(found: Lease | None, status: str) 
     assert derive_status(None, found, now=NOW) == status
 
 
+def test_a_dead_attempt_that_a_batch_system_ended_was_preempted() -> None:
+    """A note of it says nothing of one that lives."""
+    alive, dead, lost = (
+        structs.replace(each, interrupted=True) for each in (lease(5), lease(5, started=1.0), lease(61, host="x"))
+    )
+
+    assert [derive_status(None, each, now=NOW) for each in (alive, dead, lost)] == ["running", "preempted", "preempted"]
+
+
 def test_the_end_says_more_than_any_lease() -> None:
     """A run that said how it ended has ended so."""
     assert derive_status(EndDocument(status="preempted", ended=NOW), lease(0), now=NOW) == "preempted"

@@ -1,0 +1,76 @@
+"""Processes with the environment of a Slurm job: whose runs they are. tests/slurm has the real thing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tracker
+from tracker.read.catalog import RunView, scan
+from tracker.store.open import open_store
+
+SCRIPT = """
+import os, sys, tracker
+from tracker.decorators import tracked
+
+@tracked
+def work():
+    tracker.log("seen", int(os.environ.get("SLURM_PROCID", 0)), rank=os.environ.get("SLURM_PROCID", "none"))
+
+if "log" in sys.argv:
+    tracker.log("first", 1)
+if "init" in sys.argv:
+    tracker.init(project="another")
+work()
+"""
+JOB = {"SLURM_JOB_ID": "7", "SLURM_CLUSTER_NAME": "lab"}
+
+
+def start(folder: Path, *words: str, **environment: str) -> subprocess.Popen[bytes]:
+    """The script, in a process of its own."""
+    (folder / "script.py").write_text(SCRIPT)
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("SLURM_", "HINDSIGHT_"))}
+    own = {"HINDSIGHT_STORE": str(folder / "store"), "HINDSIGHT_CAPTURE": "", **JOB}
+    return subprocess.Popen([sys.executable, "script.py", *words], cwd=folder, env=kept | own | environment)
+
+
+def runs(folder: Path) -> list[RunView]:
+    """The runs of the store."""
+    return scan(open_store(folder / "store", create=False))
+
+
+@pytest.mark.parametrize("words", [(), ("log",), ("init",)])
+def test_ranks_that_start_at_once_are_one_run(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Whoever is first, and whether the function, a log or ``init`` begins it."""
+    step = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "3"}
+    processes = [start(tmp_path, *words, **step, SLURM_PROCID=str(rank)) for rank in range(3)]
+
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    (run,) = runs(tmp_path)
+    assert (run.status, len(run.attempts)) == ("finished", 1)
+    frame = tracker.dataframe("seen", store=tmp_path / "store")
+    assert sorted(frame[name].dropna().item() for name in frame.columns if name.startswith("seen")) == [0, 1, 2]
+
+
+def test_the_nth_process_of_every_try_is_one_run(tmp_path: Path) -> None:
+    """Command lines that are equal are counted; another one, and another job, are runs of their own."""
+    for environment in ({}, {"SLURM_RESTART_COUNT": "1"}):
+        for words in ((), (), ("log",)):
+            assert start(tmp_path, *words, **environment).wait(120) == 0
+    assert start(tmp_path, SLURM_JOB_ID="8").wait(120) == 0
+
+    assert [len(run.attempts) for run in runs(tmp_path)] == [2, 2, 2, 1]
+
+
+def test_an_identity_that_the_user_gives_comes_first(tmp_path: Path) -> None:
+    """Also over jobs, and for tasks of one step that have nothing to do with each other."""
+    step = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}
+    for rank, words in (("0", ["log"]), ("1", [])):
+        assert start(tmp_path, *words, **step, SLURM_PROCID=rank, HINDSIGHT_RUN_ID=f"mine-{rank}").wait(120) == 0
+
+    assert sorted(run.document.launch_key or "" for run in runs(tmp_path)) == ["id/mine-0", "id/mine-1"]
+    assert [run.status for run in runs(tmp_path)] == ["finished", "finished"]
