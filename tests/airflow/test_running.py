@@ -15,13 +15,20 @@ from tracker.store.open import open_store
 
 WATCHED = """
 from datetime import timedelta
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.providers.standard.sensors.time_delta import TimeDeltaSensor
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+class Wait(BaseOperator):
+    def execute(self, context):
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=1)), method_name="resume")
+
+    def resume(self, context, event=None):
+        return "resumed"
 
 with DAG("watched", tags=["watched"], schedule=None) as dag:
     shell = BashOperator(task_id="shell", bash_command="echo {{ run_id }}")
-    wait = TimeDeltaSensor(task_id="wait", delta=timedelta(seconds=1), deferrable=True)
+    wait = Wait(task_id="wait")
     shell >> wait
 """
 LINKED = """

@@ -6,7 +6,7 @@ import pytest
 
 from tracker.errors import InputError
 from tracker.replay.documents import Plan, PlannedRun, Question, Slice
-from tracker.replay.unattended import trim
+from tracker.replay.unattended import read_question, trim
 from tracker.store.open import open_store
 
 
