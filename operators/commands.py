@@ -27,12 +27,14 @@ from tracker.record.identity import RUN_VARIABLE, Identity, claim_document, clai
 from tracker.record.lifecycle import begin_run, end_run
 from tracker.record.origin import Origin
 from tracker.record.spool import spool_for
+from tracker.replay import guard
 from tracker.secrets import mask_argv, mask_text
 from tracker.store import keys
 from tracker.store.documents import Entry, Status
 from tracker.store.open import open_store
 
-_GRACE_S = 10.0  # between SIGTERM and SIGKILL
+_GRACE_S = 4.0  # between SIGTERM and SIGKILL; Airflow kills the task itself after five
+_KILLED = {128 + signal.SIGINT, 128 + signal.SIGKILL, 128 + signal.SIGTERM}
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Child:
         claim_document(self.store, identity, self.run, time.time())
 
     def execute(self, tell: Callable[[str], None]) -> int:
-        """Its exit code; negative after a signal."""
+        """Its exit code; 128 and the number of the signal after one."""
         before = set(self.store.folders(keys.attempts_folder(self.run)))
         with importable_airflow(), self.work.place() as folder:
             code = self._run(folder, tell)
@@ -118,15 +120,20 @@ class Child:
         process = self.process
         if process is None:
             return
-        self._signal(signal.SIGTERM)
+        import psutil
+
+        with suppress(psutil.Error):
+            for each in psutil.Process(process.pid).children(recursive=True):  # not the one that watches over them
+                with suppress(psutil.Error):
+                    each.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=_GRACE_S)
-        self._signal(signal.SIGKILL)
+        self._kill()
 
-    def _signal(self, kind: signal.Signals) -> None:
+    def _kill(self) -> None:
         assert self.process is not None
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, kind)
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def _run(self, folder: Path, tell: Callable[[str], None]) -> int:
         own = {
@@ -135,11 +142,12 @@ class Child:
             "HINDSIGHT_PROJECT": self.work.title(),
             "HINDSIGHT_STORAGE_OPTIONS": json.dumps(self.options),
         }
+        # The guard ends the command when this process is killed, and no hook is called.
         self.process = subprocess.Popen(
-            self.work.words(),
+            [sys.executable, "-I", "-S", guard.__file__, *self.work.words()],
             cwd=folder,
             env={**os.environ, **{name: str(text) for name, text in self.work.environment.items()}, **own},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -155,7 +163,7 @@ class Child:
                     tell(mask_text(line.rstrip("\n")))
                 return process.wait()
             finally:
-                self._signal(signal.SIGKILL)
+                self._kill()
 
     def _record(self, folder: Path, code: int) -> None:
         """An attempt for a command that left none: it does not import the tracker."""
@@ -169,5 +177,5 @@ class Child:
         )
         run = begin_run(origin, {"store": self.url, "storage_options": self.options, "capture": ("code",)})
         run.exit_code = code
-        status: Status = "killed" if code < 0 else "failed" if code else "finished"
+        status: Status = "killed" if self.stopped or code in _KILLED else "failed" if code else "finished"
         end_run(run, status=status)

@@ -110,6 +110,8 @@ class TrackedOperator(StoreOperator):
         self._child = Child(work, ti, store=url, storage_options=options)
         self._tell(ti, self._child.run)
         code = self._child.execute(self.log.info)
+        if self._child.stopped:
+            raise AirflowException(f"the command of run {self._child.run} was stopped")
         if code != 0:
             raise AirflowException(f"the command of run {self._child.run} ended with exit code {code}")
         return self._child.run
