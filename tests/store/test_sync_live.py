@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,9 +60,9 @@ def status(store: Store | Path) -> str:
 
 
 @contextmanager
-def open_run(store: Path) -> Iterator[Run]:
+def open_run(store: Path, **settings: Any) -> Iterator[Run]:
     """A run in this process, with all that its beginning writes in the background."""
-    with tracker.run(store=store, capture=()) as run:
+    with tracker.run(store=store, capture=(), **settings) as run:
         start = store / keys.attempt_document(run.id, run.attempt, "start")
         deadline = time.monotonic() + 60
         while not start.exists() and time.monotonic() < deadline:
@@ -112,7 +113,7 @@ def test_a_run_that_goes_on_arrives_as_it_stands(tmp_path: Path, target: Store) 
 
 def test_nothing_new_is_nothing_to_do(tmp_path: Path, target: Store) -> None:
     """A run that waits costs no more than its sign of life."""
-    with tracker.run(store=tmp_path / "source", capture=(), heartbeat_s=3600):
+    with open_run(tmp_path / "source", heartbeat_s=3600):
         tracker.log("loss", 1)
         sync(tmp_path / "source", target)
 

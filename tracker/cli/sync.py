@@ -48,7 +48,7 @@ Full = Annotated[
 Threads = Annotated[
     int | None,
     typer.Option(
-        "--threads", metavar="N", min=1, max=256, help="Keys at a time. Default: 16, or 4 between folders.",
+        "--threads", metavar="N", min=1, max=256, help="Keys at a time. Default: 16, or 8 between folders.",
         show_default=False,
     ),
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from tracker.store.sync_catalogue import MAX_DOCUMENT_BYTES, Item, Told, read_do
 from tracker.store.sync_copying import copy, put_merged
 from tracker.store.sync_summary import Tally
 
-REMOTE_THREADS, LOCAL_THREADS = 16, 4
+REMOTE_THREADS, LOCAL_THREADS = 16, 8
 
 Given = TypeVar("Given")
 Got = TypeVar("Got")

@@ -43,6 +43,7 @@ class Item:
     category: Category
     rank: Rank
     kind: Kind | None = None
+    is_new: bool = False  # the target did not have it a moment ago
 
     @property
     def key(self) -> str:

@@ -144,6 +144,8 @@ def put_merged(source: bytes, target: Store, item: Item, *, dry: bool = False) -
     Read again after writing, because another synchronisation may have written in between.
     """
     assert item.kind is not None
+    if item.is_new and (dry or create(target, item.key, source)):
+        return True
     changed = False
     for _ in range(8):
         theirs = _get(target, item.key)

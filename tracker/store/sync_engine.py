@@ -14,14 +14,14 @@ from tracker.store.sealing import seal
 from tracker.store.sync_carrying import Carrier
 from tracker.store.sync_catalogue import Item, Rank, Told, sort_key
 from tracker.store.sync_journals import covered
+from tracker.store.sync_looking import Looking, Work, remembered
 from tracker.store.sync_needs import Needs
 from tracker.store.sync_record import Record, fingerprint
-from tracker.store.sync_units import Looking, Unit, Work, remembered, survey
+from tracker.store.sync_units import There, Unit, survey
 
 _CHUNK = 256  # documents whose needs are looked for together
 _BATCH_UNITS, _BATCH_KEYS = 64, 20_000
 _KEYS_OF_UNIT = 50  # where they are not listed yet
-_FEW_UNITS = 50  # that are looked for in the target one by one
 STRANGER = "no key of this name belongs to a store"
 
 
@@ -53,18 +53,12 @@ class Engine:
             else:
                 changed.append(unit)
         self.carrier.tally.expect(runs=self.summary.runs + len(changed) if folder == keys.RUNS else 0)
-        there = self._there(folder, changed)
+        there = There(self.carrier.target, folder, [unit.prefix for unit in changed])
         for batch in _batches(changed):
             self._bring_batch(batch, there)
             yield len(batch)
 
-    def _there(self, folder: str, units: list[Unit]) -> set[str] | None:
-        """Which units the target has at all; ``None`` when each of a few is asked for itself."""
-        if len(units) <= _FEW_UNITS:
-            return None
-        return set(self.carrier.target.folders(folder))
-
-    def _bring_batch(self, units: list[Unit], there: set[str] | None) -> None:
+    def _bring_batch(self, units: list[Unit], there: There) -> None:
         works = self.carrier.each(lambda unit: self._look(unit, there), units)
         owners = {item.key: work for work in works for item in work.items}
         self.summary.left_out.update((key, STRANGER) for work in works for key in work.left_out)
@@ -77,9 +71,8 @@ class Engine:
         for work in works:
             self._settle(work, published[id(work)])
 
-    def _look(self, unit: Unit, there: set[str] | None) -> Work:
-        is_new = there is not None and unit.id not in there
-        work = self.looking.look(unit, self.record.units.get(unit.prefix), is_new=is_new)
+    def _look(self, unit: Unit, there: There) -> Work:
+        work = self.looking.look(unit, self.record.units.get(unit.prefix), there)
         if self._owners is not None and unit.prefix.startswith(keys.REPLAYS):
             self._choose(work, self._owners)
         return work

@@ -1,10 +1,10 @@
-"""The source as a series of folders, one for each run or replay, and what of one of them is not in the target."""
+"""The source as a series of folders, one for each run or replay, and what the target has of them."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -12,18 +12,14 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from tracker.errors import Corrupt, KeyNotFound
-from tracker.store import documents, keys
 from tracker.store.base import Info, Store
 from tracker.store.ids import is_id
-from tracker.store.keys import SegmentKey
-from tracker.store.kinds import Kind
-from tracker.store.leases import derive_status
-from tracker.store.sync_catalogue import Item, sort_key
-from tracker.store.sync_journals import OpenJournal, covered, open_journals
-from tracker.store.sync_record import UnitRecord, digest, fingerprint
+from tracker.store.sync_record import digest
 
-_JOURNAL, _SEGMENT = ".journal", ".parquet"
+_FEW_UNITS = 50  # that are asked for one by one
+_UNITS_ON_A_PAGE = 50  # of a listing, as a rule
+_MOST_UNITS = 20_000  # whose keys memory should hold
+_JOURNAL = ".journal"
 
 
 @dataclass
@@ -90,144 +86,27 @@ def _state_of(root: Path) -> bytes | None:
     return blake3("\n".join(sorted(lines)).encode(errors="surrogateescape")).digest(16) if lines else None
 
 
-@dataclass
-class Work:
-    """What is to be done about one unit."""
+class There:
+    """What the target has of some units: asked for each, or listed at once where that takes fewer requests."""
 
-    unit: Unit
-    items: list[Item] = field(default_factory=list)
-    journals: dict[str, OpenJournal] = field(default_factory=dict)
-    stale: list[str] = field(default_factory=list)  # leases in the target that an end replaces
-    left_out: list[str] = field(default_factory=list)
-    postponed: set[str] = field(default_factory=set)  # keys that are brought over the next time
-    is_live: bool = False
-    is_over: bool = False  # every attempt has its end, and no journal waits
-    failed: bool = False  # something had to be held back
-    before: UnitRecord = field(default_factory=UnitRecord)
-
-
-class Looking:
-    """Compares units of the source with the target."""
-
-    def __init__(self, source: Store, target: Store, kinds: Sequence[Kind]) -> None:
-        self.source, self.target, self.kinds = source, target, kinds
-
-    def look(self, unit: Unit, before: UnitRecord | None, *, is_new: bool) -> Work:
-        """What of a unit is to be brought over. ``before``: what is remembered; ``is_new``: the target has none of it.
-
-        Journals are read before segments are listed, so a record that moves from one to the other is seen.
-        """
-        if not unit.infos:
-            unit = Unit(unit.prefix, unit.state, list(self.source.list(unit.prefix)))
-        work = Work(unit, before=before or UnitRecord())
-        if unit.has_journals:
-            waiting = [info for info in unit.infos if info.key.endswith(_JOURNAL)]
-            found = open_journals(self.source, waiting, is_over=lambda attempt: not self._lives(unit.id, attempt))
-            unit = work.unit = Unit(unit.prefix, unit.state, list(self.source.list(unit.prefix)))
-            still = {info.key for info in unit.infos}
-            work.journals = {key: journal for key, journal in found.items() if key in still}
-        theirs = self._theirs(unit, work.before, is_new=is_new)
-        self._judge(work)
-        self._sort(work, theirs)
-        return work
-
-    def _theirs(self, unit: Unit, before: UnitRecord, *, is_new: bool) -> dict[str, int]:
-        """What the target has of a unit, by size; not asked where it is remembered."""
-        if is_new or before.seen:
-            return {}
-        return {info.key: info.size_bytes for info in self.target.list(unit.prefix)}
-
-    def _judge(self, work: Work) -> None:
-        """Whether the run goes on, and whether anything more can come from it without a new attempt or replay."""
-        names = {info.key for info in work.unit.infos}
-        if not work.unit.prefix.startswith(keys.RUNS):
+    def __init__(self, target: Store, folder: str, prefixes: Collection[str]) -> None:
+        self._target = target
+        self._names: set[str] | None = None
+        self._listed: dict[str, dict[str, int]] | None = None
+        if len(prefixes) <= _FEW_UNITS:
             return
-        attempts = {key.split("/")[3] for key in names if key.startswith(keys.attempts_folder(work.unit.id))}
-        open_ones = [
-            attempt
-            for attempt in attempts
-            if is_id(attempt) and keys.attempt_document(work.unit.id, attempt, "end") not in names
-        ]
-        work.is_live = any(self._lives(work.unit.id, attempt) for attempt in open_ones)
-        work.is_over = bool(attempts) and not open_ones and not work.unit.has_journals
+        self._names = {f"{folder}{name}/" for name in target.folders(folder)}
+        known = sum(prefix in self._names for prefix in prefixes)
+        pages = len(self._names) / _UNITS_ON_A_PAGE
+        if known > max(_FEW_UNITS, pages) and len(self._names) < _MOST_UNITS and target.local_path(folder[:-1]) is None:
+            self._listed = defaultdict(dict)
+            for info in target.list(folder):
+                self._listed["/".join(info.key.split("/", 2)[:2]) + "/"][info.key] = info.size_bytes
 
-    def _lives(self, run: str, attempt: str) -> bool:
-        key = keys.attempt_document(run, attempt, "lease")
-        try:
-            lease = documents.decode(self.source.get(key), documents.Lease, key=key)
-        except (KeyNotFound, Corrupt):
-            return False
-        return derive_status(None, lease, now=time.time()) == "running"
-
-    def _sort(self, work: Work, theirs: dict[str, int]) -> None:
-        skipped = self._needless_segments(work, theirs)
-        skipped |= _needless_leases({info.key for info in work.unit.infos}, theirs)
-        for info in work.unit.infos:
-            item = sort_key(info, self.kinds)
-            if item is None:
-                work.left_out.append(info.key)
-            elif _goes_on(info.key, work.journals.values()):
-                work.postponed.add(info.key)
-            elif item.category != "journal" and info.key not in skipped and not self._is_done(item, work, theirs):
-                work.items.append(item)
-        for item in work.items:
-            lease = item.key.removesuffix("end.json") + "lease.json"
-            if item.key.endswith("/end.json") and (lease in theirs or lease in work.before.seen):
-                work.stale.append(lease)
-
-    def _is_done(self, item: Item, work: Work, theirs: dict[str, int]) -> bool:
-        """Whether the target has this already, or something that is as good."""
-        if item.key in work.before.seen:
-            return bool(work.before.seen[item.key]) and work.before.seen[item.key] == fingerprint(item.info)
-        if item.key not in theirs:
-            return False
-        if item.category == "segment":
-            # Equal names mean equal rows; where a replay's slice was done again, the fuller answer stays.
-            return theirs[item.key] >= item.info.size_bytes and theirs[item.key] > 0
-        return item.kind is not None and item.kind.merge is None and theirs[item.key] == item.info.size_bytes
-
-    def _needless_segments(self, work: Work, theirs: dict[str, int]) -> set[str]:
-        """Segments that others cover, here or in the target, or that journals tell better.
-
-        What was made from a journal that is still open is left to its next publication: half of one and half of the
-        other would overlap.
-        """
-        own = [info.key for info in work.unit.infos if info.key.endswith(_SEGMENT)]
-        parsed = {key: named for key in own if (named := SegmentKey.parse(key))}
-        waiting = [Info(key, 0) for key in theirs if key.endswith(_JOURNAL)]
-        told = [*work.journals.values(), *open_journals(self.target, waiting).values()]
-        gone = covered({*own, *(key for key in theirs if key.endswith(_SEGMENT))})
-        gone |= {key for key, named in parsed.items() if any(journal.holds(named) for journal in told)}
-        open_here = [journal for journal in work.journals.values() if not journal.frames.dropped_bytes]
-        late = {key for key, named in parsed.items() if any(journal.touches(named) for journal in open_here)} - gone
-        work.postponed |= late
-        return gone | late
-
-
-def _goes_on(key: str, journals: Iterable[OpenJournal]) -> bool:
-    """Whether a key is the end of an attempt whose last records may still be on their way."""
-    if not key.endswith("/end.json"):
-        return False
-    attempt = key.split("/")[3]
-    return any(journal.key.attempt == attempt and not journal.is_final for journal in journals)
-
-
-def _needless_leases(own: set[str], theirs: Collection[str]) -> set[str]:
-    """Signs of life of attempts that have ended."""
-    leases = [key for key in own if key.startswith(keys.RUNS) and key.endswith("/lease.json")]
-    ends = {key: key.removesuffix("lease.json") + "end.json" for key in leases}
-    return {lease for lease, end in ends.items() if end in own or end in theirs}
-
-
-def remembered(work: Work, published: Iterable[str]) -> UnitRecord:
-    """What to remember of a unit that was brought over."""
-    if work.is_over or not work.unit.prefix.startswith(keys.RUNS):
-        return UnitRecord(work.unit.state)
-    late = work.postponed
-    seen = {
-        info.key: fingerprint(info)
-        for info in work.unit.infos
-        if info.key not in late and not info.key.endswith(_JOURNAL)
-    }
-    sealed = {key: journal.stop for key, journal in work.journals.items()}
-    return UnitRecord(work.unit.state, seen, sealed, tuple(sorted(published)))
+    def of(self, prefix: str) -> dict[str, int]:
+        """The keys of a unit, by size."""
+        if self._names is not None and prefix not in self._names:
+            return {}
+        if self._listed is not None:
+            return self._listed.get(prefix, {})
+        return {info.key: info.size_bytes for info in self._target.list(prefix)}
