@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import logging
+import sys
 from fnmatch import fnmatchcase
+from importlib import import_module
 from typing import Any
 
 from airflow.listeners import hookimpl
 
 log = logging.getLogger(__name__)
+# What every task would import again, in the process that it is forked from. Imports alone start no threads.
+_OF_A_RUN = (
+    *("numpy.ma", "pyarrow.compute", "pyarrow.parquet", "psutil", "tracker.code.environment", "tracker.code.host"),
+    *("tracker.code.packages", "tracker.code.snapshot", "tracker.decorators.calls", "tracker.operators.capturing"),
+    *("tracker.record.capture", "tracker.record.inputs", "tracker.record.log_records", "tracker.record.output"),
+    *("tracker.record.system", "tracker.record.terminal", "tracker.store.tables"),
+)
 _runs: dict[str, Any] = {}  # of operators without a function, by task instance
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def on_starting(component: Any) -> None:
+    """In a scheduler, before its local workers are forked: import what they need, half a second per task otherwise."""
+    is_scheduler = type(component).__name__ == "Job" and sys.argv[1:2] == ["scheduler"]  # it has no type yet
+    if is_scheduler and _is_on():
+        for module in _OF_A_RUN:
+            try:
+                import_module(module)
+            except Exception as exc:  # noqa: BLE001  tasks will say what is wrong; a scheduler must start
+                log.warning("Hindsight: %s cannot be imported: %s", module, exc)
 
 
 @hookimpl  # type: ignore[untyped-decorator]
@@ -51,12 +72,18 @@ def _is_wanted(task: Any) -> bool:
     """Whether the configuration wants this task's DAG, and nothing else makes a run of it."""
     from airflow.providers.common.compat.sdk import conf
 
-    if not conf.getboolean("hindsight", "listener", fallback=False) or getattr(task, "hindsight_managed", False):
+    if not _is_on() or getattr(task, "hindsight_managed", False):
         return False
     patterns = _listed(conf.get("hindsight", "dag_ids", fallback="*")) or ["*"]
     tags = set(_listed(conf.get("hindsight", "dag_tags", fallback="")))
     dag = task.dag
     return any(fnmatchcase(dag.dag_id, pattern) for pattern in patterns) and (not tags or bool(tags & set(dag.tags)))
+
+
+def _is_on() -> bool:
+    from airflow.providers.common.compat.sdk import conf
+
+    return bool(conf.getboolean("hindsight", "listener", fallback=False))
 
 
 def _listed(text: str) -> list[str]:
