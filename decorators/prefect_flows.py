@@ -176,7 +176,8 @@ def serve_hindsight_replay(
 ) -> None:
     """Serve the flow: on this schedule, ask what is new on the branch. Blocks, and executes flow runs in processes.
 
-    ``parameters`` are those of the flow, such as ``store``, ``max_runs`` or ``workers``.
+    ``parameters`` are those of the flow, such as ``block``, ``max_runs`` or ``workers``. The processes import the
+    script that calls this, so the call stands below ``if __name__ == "__main__":``.
     """
     hindsight_replay.serve(
         name=name,

@@ -22,12 +22,18 @@ from tracker.read.catalog import RunView, scan
 from tracker.store.base import Store
 from tracker.store.open import open_store
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.timeout(900),  # runners and servers are started, also where others work on the same machine
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 CODE = """
 import os, sys, time
 from pathlib import Path
 from prefect import flow, task
+from prefect.deployments import run_deployment
+from prefect.flow_runs import suspend_flow_run
+from prefect.runtime import flow_run
 import tracker
 from tracker.decorators import tracked
 
@@ -46,8 +52,26 @@ def fit(mark):
 def train(mark):
     fit(mark)
 
+@tracked
+@flow
+def pausing(mark):
+    Path(mark).write_text(str(flow_run.id))
+    tracker.log("try", flow_run.run_count)
+    suspend_flow_run(timeout=600, key="once")
+
+@tracked
+@flow
+def outer(name, mark):
+    run_deployment(f"pausing/{name}", parameters={"mark": mark}, poll_interval=1)
+
 if __name__ == "__main__":
-    train.serve(name=sys.argv[2]) if sys.argv[1] == "serve" else train(sys.argv[1])
+    if sys.argv[1] == "serve":
+        served = pausing if sys.argv[2].startswith("test_a_suspended") else train
+        served.serve(name=sys.argv[2])
+    elif sys.argv[1] == "outer":
+        outer(*sys.argv[2:])
+    else:
+        train(sys.argv[1])
 """
 
 
@@ -68,14 +92,14 @@ class Runner:
     def begin(self) -> tuple[UUID, psutil.Process]:
         """A flow run that has logged more than a hundred steps, and its process."""
         with get_client(sync_client=True) as client:
-            deployment = wait_for(lambda: self._deployment(client), "the flow is not served")
+            deployment = wait_for(lambda: self.deployment(client), "the flow is not served")
             run = client.create_flow_run_from_deployment(deployment.id, parameters={"mark": str(self.mark)})
         pid = wait_for(
             lambda: self.mark.exists() and self.mark.read_text(), f"no flow runs: {self.log.read_text()[-3000:]}"
         )
         return run.id, psutil.Process(int(pid))
 
-    def _deployment(self, client: SyncPrefectClient) -> Any:
+    def deployment(self, client: SyncPrefectClient) -> Any:
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         found = client.read_deployments()
         return next((each for each in found if each.name == self.name), None)
@@ -150,6 +174,26 @@ def test_a_terminated_process_ends_its_runs(flows: Flows) -> None:
 
     assert process.returncode != 0, output
     assert [run.status for run in ended(open_store(flows.store))] == ["killed", "killed"]
+
+
+def test_a_suspended_flow_run_goes_on_as_the_same_run(flows: Flows, runner: Runner) -> None:
+    """In another process, as a further attempt; and it is a child of the flow that started it by its deployment."""
+    with get_client(sync_client=True) as client:
+        wait_for(lambda: runner.deployment(client), "the flow is not served")
+        outer = flows.start("outer", runner.name, str(runner.mark))
+        wait_for(
+            lambda: (runner.mark.exists() and runner.mark.read_text()) or outer.poll() is not None, "it never runs"
+        )
+        flow_run = UUID(runner.mark.read_text())
+        until(flow_run, "Suspended")
+        wait_for(lambda: [run.status for run in flows.runs()][1:] == ["preempted"], "its first attempt has no end")
+        client.resume_flow_run(flow_run)
+    output, _ = outer.communicate(timeout=PATIENCE_S)
+
+    assert outer.returncode == 0, output
+    parent, child = ended(open_store(flows.store))
+    assert child.parent == parent.run
+    assert [attempt.status for attempt in child.attempts] == ["preempted", "finished"]
 
 
 @pytest.mark.s3

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from tracker.decorators.prefect_flows import hindsight_replay
 
 import tracker
 from tests.prefect.conftest import Flows
+from tests.replay.recorded import TRAIN, Project
+from tracker.replay.watching import find_new_probes
 
 pytestmark = [
     pytest.mark.usefixtures("server"),
@@ -93,3 +98,50 @@ def test_tasks_are_called_again_without_a_server(flows: Flows, monkeypatch: pyte
     assert len(rates) == 9 + 3 + 3
     assert all(rate == loss + lr and fidelity == "exact" for loss, lr, rate, fidelity in rates)
     assert answers(flows.store, "half") == [[0.125, "exact"]]
+
+
+def test_the_flow_asks_what_is_new_on_a_branch(tmp_path: Path) -> None:
+    """Runs of two versions, a probe that is pushed, and the repository of the runs gone: exact, and asked once."""
+    project = Project.make(tmp_path, TRAIN.format(seed=1))
+    project.record()
+    project.repo.write("train.py", TRAIN.format(seed=2))
+    project.repo.commit("second")
+    project.record()
+    project.repo.write("train.py", project.probed("grad =", "tracker.log('grad_norm', abs(grad))"))
+    project.repo.commit("a probe")
+    project.repo.git("clone", "-q", "--bare", str(project.repo.folder), str(tmp_path / "pushed.git"))
+    shutil.rmtree(project.repo.folder)
+
+    states = hindsight_replay(repository=str(tmp_path / "pushed.git"), store=project.store.url, workers=2)
+
+    assert list(states.values()) == ["exact", "exact"]
+    assert len(answers(tmp_path / "store", "epoch", "step", "grad_norm")) == 2 * 20
+    assert hindsight_replay(repository=str(tmp_path / "pushed.git"), store=project.store.url) == {}
+    assert find_new_probes(tmp_path / "pushed.git", "main", project.store).names == ()
+    (replay,) = (folder.name for folder in (tmp_path / "store" / "replays").iterdir())
+    about = f"hindsight-replay-{replay}"
+    assert artifacts(replay) == {about: "markdown", f"{about}-runs": "table", f"{about}-plan": "markdown"}
+
+
+def test_a_run_without_an_answer_fails_the_flow(tmp_path: Path) -> None:
+    """The others have theirs, and the name is asked again the next time."""
+    code = TRAIN.format(seed=1).replace("random.seed(1)", "lr = tracker.arg('lr', 1)\nrandom.seed(lr)")
+    project = Project.make(tmp_path, code)
+    project.record()
+    project.record("--kwargs", "lr=2")
+    project.repo.write("train.py", project.probed("grad =", "tracker.log('grad_norm', abs(grad) / (2 - lr))"))
+    project.repo.commit("a probe")
+    repository = str(project.repo.folder)
+
+    state = hindsight_replay(repository=repository, store=project.store.url, return_state=True)
+
+    assert state.is_failed()
+    assert "1 of 2 runs have no answer" in str(state.message)
+    assert {row[-1] for row in answers(tmp_path / "store", "grad_norm")} == {"exact"}
+    assert find_new_probes(repository, "main", project.store).names == ("grad_norm",)
+
+
+def artifacts(replay: str) -> dict[str, str]:
+    """The artifacts that tell of a replay, key to type; links are markdown to Prefect."""
+    with get_client(sync_client=True) as client:
+        return {str(each.key): str(each.type) for each in client.read_artifacts() if replay in str(each.key)}

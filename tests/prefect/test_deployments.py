@@ -1,0 +1,162 @@
+"""The replay flow as a served deployment: on a schedule, for an executor, and while the server is started anew."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect.client.orchestration import get_client
+from tracker.decorators.prefect_blocks import HindsightStore
+
+import tracker
+from tests import servers
+from tests.prefect.conftest import PATIENCE_S, Flows, PrefectServer, clean, wait_for
+from tests.prefect.test_replay import TASKS, with_probes
+from tests.replay import executor_contract as contract
+from tests.replay.programs import make_project, program, truth
+from tracker.store.base import Store
+
+pytestmark = [
+    pytest.mark.timeout(900),  # runners and servers are started, also where others work on the same machine
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+SERVE = """
+import sys
+from tracker.decorators.prefect_flows import serve_hindsight_replay
+if __name__ == "__main__":
+    name, repository, block = sys.argv[1:]
+    serve_hindsight_replay(repository, name=name, cron="0 6 * * *", block=block or None, workers=2)
+"""
+
+
+@contextmanager
+def served(folder: Path, server: PrefectServer, repository: Path, *, block: str = "", **more: str) -> Iterator[str]:
+    """The name of a deployment, while a process of its own serves it."""
+    folder.mkdir()
+    (folder / "serve.py").write_text(SERVE)
+    own = {"PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_RUNNER_SERVER_ENABLE": "false", **more}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "serve.py", folder.parent.name, str(repository), block],
+            cwd=folder, env=clean() | server.environment() | own,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    name = f"hindsight_replay/{folder.parent.name}"
+    try:
+        wait_for(lambda: "is being served" in (folder / "log").read_text() or process.poll(), "nothing is served")
+        assert process.poll() is None, (folder / "log").read_text()[-3000:]
+        yield name
+    finally:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def block(moto_server: servers.Server, bucket: str, tmp_path: Path, server: PrefectServer) -> HindsightStore:
+    """A store on S3 that only the block knows how to reach."""
+    block = HindsightStore(url=f"s3://{bucket}/{tmp_path.name}", storage_options=moto_server.options())
+    block.save(tmp_path.name.replace("_", "-").lower())
+    return block
+
+
+def test_the_schedule_asks_runs_in_the_store_of_a_block(flows: Flows, block: HindsightStore, monkeypatch: Any) -> None:
+    """Recorded and asked without any other setting; the credentials are in no parameter and in no object."""
+    name = str(block._block_document_name)
+    own = {"HINDSIGHT_PREFECT_BLOCK": name, "HINDSIGHT_STORE": "", "HINDSIGHT_SPOOL": str(flows.folder / "spool")}
+    flows.write(TASKS)
+    flows.run(**own)
+    with_probes(flows, ("weight += ", 'tracker.log("rate", lr + weight)'))
+
+    with served(flows.folder / "worker", flows.server, flows.repo.folder, block=name) as deployment:
+        parameters = run_once(deployment)
+        assert asked(block, "rate") == {"exact"}
+
+        with_probes(flows, ("weight += ", 'tracker.log("third", weight / 3)'))
+        monkeypatch.setenv("HINDSIGHT_PREFECT_DEPLOYMENT", deployment)
+        told = tracker.replay("third", root=flows.repo.folder, executor="prefect", **block.settings())
+
+    assert not told.waiting
+    assert asked(block, "third") == {"exact"}
+    assert parameters["block"] == name
+    assert servers.SECRET not in str(parameters)
+    assert secrets_in(block.open(), servers.SECRET) == []
+
+
+def run_once(deployment: str) -> dict[str, Any]:
+    """Let the runner execute the deployment now; the parameters of the flow run."""
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name(deployment)
+        assert [each.schedule.cron for each in found.schedules] == ["0 6 * * *"]
+        run = client.create_flow_run_from_deployment(found.id)
+        state = wait_for(lambda: (it := client.read_flow_run(run.id).state) and it.is_final() and it, "it never ends")
+        assert state.is_completed(), state
+        return dict(client.read_flow_run(run.id).parameters)
+
+
+def asked(block: HindsightStore, name: str) -> set[str]:
+    """The fidelities of the answers to a name."""
+    frame = tracker.dataframe(name, "fidelity", **block.settings())
+    return set(frame.dropna(subset=[name])["fidelity"])
+
+
+def secrets_in(store: Store, secret: str) -> list[str]:
+    """The keys whose objects hold a text."""
+    return [info.key for info in store.list() if secret.encode() in store.get(info.key)]
+
+
+def test_a_deployment_that_is_not_there_is_told(server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what the variable says, and what it should say."""
+    from tracker.decorators.prefect_executor import DEPLOYMENT_VARIABLE, execute_on_prefect
+
+    from tracker.errors import BadSetting
+    from tracker.replay.documents import Plan, Question
+    from tracker.store.open import open_store
+
+    monkeypatch.setenv(DEPLOYMENT_VARIABLE, "hindsight_replay/nowhere")
+    plan = Plan(replay="0" * 26, created=0.0, question=Question(names=("x",)), workers=1)
+
+    with pytest.raises(BadSetting, match="'hindsight_replay/nowhere': expected"):
+        execute_on_prefect(open_store("memory://nowhere"), plan, [0], on_result=print)
+
+
+def test_a_server_that_is_started_anew_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while slices are executed: they go on, and whoever asked gets all answers."""
+    project = make_project(tmp_path)
+    project.commit(program(contract.TRAIN))
+    for seed in contract.SEEDS:
+        project.record(f"seed={seed}")
+    contract.shut(project)
+    monkeypatch.setenv("PYTEST_TRUTH", str(tmp_path))
+    source = program(contract.TRAIN, inner=contract.PROBE)
+    wanted = sorted(row for seed in contract.SEEDS for row in truth(source, "probe", "epoch", "step", seed=seed))
+    server = PrefectServer(tmp_path / "home")
+    server.start()
+    try:
+        with served(tmp_path / "worker", server, project.folder) as deployment:
+            own = {"HINDSIGHT_PREFECT_DEPLOYMENT": deployment}
+            command = [sys.executable, "-m", "tracker", "replay", "probe", "--yes", "--executor", "prefect"]
+            process = subprocess.Popen(
+                [*command, "--workers", "2", "--store", str(project.url)],
+                cwd=project.folder, env=clean() | server.environment() | own,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+            wait_for(lambda: contract.programs(project) or process.poll() is not None, "no slice is executed")
+            server.stop(signal.SIGKILL)
+            server.start()
+            contract.gate_of(project).unlink()
+            output, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        server.stop(signal.SIGKILL)
+
+    assert process.returncode == 0, output
+    assert project.values("probe", "epoch", "step") == wanted
