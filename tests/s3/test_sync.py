@@ -152,6 +152,19 @@ def test_every_request_may_fail_once(tiny: Path, url: str, moto_server: Server, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", range(0, 24, 3))
+def test_a_request_may_hang(tiny: Path, url: str, options: dict[str, Any], proxy: Proxy, number: int) -> None:
+    """A server that takes a request and never answers is asked again."""
+    impatient = options | {"config_kwargs": {"read_timeout": 1.0}}
+    target = open_store(url, storage_options=impatient, retry=QUICK)
+    proxy.fail_at(number, "hang")
+
+    assert sync(tiny, target, threads=1).complete
+    proxy.released.set()
+    assert contents(target) == contents(open_store(tiny))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["error", "lost-reply"])
 def test_every_request_may_be_the_last(tiny: Path, url: str, moto_server: Server, fault: Kind) -> None:
     """Wherever it is given up, the target is sound; the next synchronisation completes it."""

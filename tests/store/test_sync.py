@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from tests.store.syncing import contents, copy_of, project_store, small_run, sou
 from tracker.errors import InputError, NotFound, StoreFull
 from tracker.store import keys
 from tracker.store.base import Store
+from tracker.store.documents import CodeFile, Snapshot, encode
 from tracker.store.local import LocalStore
+from tracker.store.objects import get_object, put_object
 from tracker.store.open import open_store
 from tracker.store.sync import sync
 
@@ -194,6 +197,30 @@ def test_a_full_disk_ends_it_and_the_next_goes_on(source: Path, target: Store, t
     assert sound(open_store(small))
     there = len(contents(open_store(small)))
     assert sync(source, small).keys == len(contents(open_store(source))) - there
+
+
+def test_large_objects_pass_through_a_file(source: Path, target: Store) -> None:
+    """In pieces, with the hash compared before the target sees any of it."""
+    opened = open_store(source)
+    data = os.urandom(20 << 20)
+    digest = put_object(opened, data)
+    opened.put(keys.code_document("0" * 64), _snapshot("0" * 64, digest))
+    damaged = put_object(opened, os.urandom(9 << 20))
+    (source / keys.object_key(damaged)).write_bytes(data)
+    opened.put(keys.code_document("1" * 64), _snapshot("1" * 64, damaged))
+
+    summary = sync(source, target)
+
+    assert get_object(target, digest) == data
+    assert keys.object_key(damaged) not in contents(target)
+    assert summary.problems.keys() == {keys.object_key(damaged), keys.code_document("1" * 64)}
+    assert sound(target)
+
+
+def _snapshot(name: str, digest: str) -> bytes:
+    """The document of a snapshot of one large file."""
+    file = CodeFile(path="data.bin", digest=digest, size_bytes=1)
+    return encode(Snapshot(snapshot=name, kind="files", created=0.0, size_bytes=1, files=(file,)))
 
 
 class Limited(LocalStore):

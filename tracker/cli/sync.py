@@ -100,11 +100,17 @@ def sync(
                 on_progress=advance,
             )
 
+    from tracker.errors import Unavailable
+
     summary = once()
     _show(summary, as_json=as_json)
     while watch and not (until_ended and not summary.live):
         time.sleep(every_s)
-        summary = once()
+        try:
+            summary = once()
+        except Unavailable as exc:
+            tell(f"{exc}; it is tried again")
+            continue
         if summary.keys or summary.problems or not summary.live:
             _show(summary, as_json=as_json)
     return OK if summary.complete else NOT_SO

@@ -14,7 +14,7 @@ from tracker.store.base import Info
 from tracker.store.inspection import Category, categorise
 from tracker.store.kinds import KINDS, Kind, Need
 
-MAX_DOCUMENT_BYTES = 256 << 20
+MAX_DOCUMENT_BYTES = 64 << 20
 
 # Imports run one way, so the rooms above are asked by name.
 _ROOMS = ("tracker.checkpoint.kinds", "tracker.replay.kinds")

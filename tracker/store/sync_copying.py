@@ -8,11 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from blake3 import blake3
 
-from tracker.errors import Corrupt, DamagedDocument, DamagedObject, DamagedSegment, KeyExists, KeyNotFound
+from tracker.errors import Corrupt, DamagedDocument, DamagedObject, DamagedSegment, KeyExists, KeyNotFound, StoreFull
 from tracker.store import documents, keys
 from tracker.store.base import Info, Store
 from tracker.store.segments import describe
@@ -59,7 +59,7 @@ def fetched(store: Store, info: Info) -> Iterator[memoryview]:
             f"it has {info.size_bytes:,} bytes and passes through {tempfile.gettempdir()}, where {free:,} are free; "
             "free some space there or set TMPDIR"
         )
-    with tempfile.TemporaryFile() as file, store.open(info.key) as opened:
+    with tempfile.TemporaryFile(buffering=0) as file, store.open(info.key) as opened:
         size = _pour(opened, file)
         mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
         try:
@@ -69,11 +69,13 @@ def fetched(store: Store, info: Info) -> Iterator[memoryview]:
                 mapped.close()
 
 
-def _pour(opened: BinaryIO, file: BinaryIO) -> int:
+def _pour(opened: BinaryIO, file: IO[bytes]) -> int:
     size = 0
     while piece := opened.read(_PIECE_BYTES):
-        size += file.write(piece)
-    file.flush()
+        try:
+            size += file.write(piece)
+        except OSError as exc:
+            raise StoreFull(f"{tempfile.gettempdir()}, through which it passes, takes no more bytes: {exc}") from exc
     return size
 
 

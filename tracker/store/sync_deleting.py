@@ -12,7 +12,7 @@ from tracker.store import documents, keys
 from tracker.store.base import Info, Store
 from tracker.store.kinds import Kind
 from tracker.store.objects import hash_key
-from tracker.store.sync_carrying import Carrier
+from tracker.store.sync_carrying import Carrier, has
 from tracker.store.sync_catalogue import Item, Told, sort_key
 from tracker.store.sync_journals import covered
 from tracker.store.sync_record import Record
@@ -90,7 +90,7 @@ class Deleting:
             if not same:
                 return set(), f"{key} is not the same in the target"
         for key in needs - objects:
-            if not _has(self.target, key):
+            if not has(self.target, key):
                 return set(), f"{key} is not in the target"
         return objects, None
 
@@ -137,14 +137,6 @@ class Deleting:
                 found.update(need.key for _, told in self._read(unit.infos) for need in told.needs)
         code = self._read(list(self.source.list(keys.CODE)))
         return found | {need.key for _, told in code for need in told.needs}
-
-
-def _has(store: Store, key: str) -> bool:
-    try:
-        store.info(key)
-    except KeyNotFound:
-        return False
-    return True
 
 
 def _remove_empty_folders(store: Store, prefix: str) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 
-from tracker.errors import KeyNotFound
 from tracker.store import keys
-from tracker.store.base import Info, Store
+from tracker.store.base import Info
 from tracker.store.kinds import Kind, Need
 from tracker.store.memory import MemoryStore
 from tracker.store.sealing import seal
-from tracker.store.sync_carrying import Carrier
+from tracker.store.sync_carrying import Carrier, has
 from tracker.store.sync_catalogue import Item, Rank, Told, sort_key
 from tracker.store.sync_journals import covered
 from tracker.store.sync_looking import Looking, Work, remembered
@@ -19,7 +18,7 @@ from tracker.store.sync_needs import Needs
 from tracker.store.sync_record import Record, fingerprint
 from tracker.store.sync_units import There, Unit, survey
 
-_CHUNK = 256  # documents whose needs are looked for together
+_CHUNK, _CHUNK_BYTES = 256, 32 << 20  # documents that are held in memory while their needs are looked for
 _BATCH_UNITS, _BATCH_KEYS = 64, 20_000
 _KEYS_OF_UNIT = 50  # where they are not listed yet
 STRANGER = "no key of this name belongs to a store"
@@ -88,9 +87,8 @@ class Engine:
     def _bring_items(self, items: Iterable[Item]) -> Iterator[str]:
         """Copy items in the order of their ranks; yields the keys that had to be held back."""
         for _, group in groupby(sorted(items, key=lambda item: (item.rank, item.key)), key=lambda item: item.rank):
-            ranked = list(group)
-            for start in range(0, len(ranked), _CHUNK):
-                yield from self._bring_chunk(ranked[start : start + _CHUNK])
+            for chunk in _chunks(group):
+                yield from self._bring_chunk(chunk)
 
     def _bring_chunk(self, items: list[Item]) -> list[str]:
         documents = [item for item in items if item.kind is not None]
@@ -111,7 +109,7 @@ class Engine:
         if lacking is not None:
             self.carrier.tally.problem(item.key, f"held back, because it needs {lacking}")
             return False
-        if told.owner is not None and not _has(self.carrier.source, told.owner):
+        if told.owner is not None and not has(self.carrier.source, told.owner):
             self.summary.left_out[item.key] = f"it belongs to {told.owner}, which is not in {self.summary.source}"
             return False
         return True
@@ -152,7 +150,9 @@ class Engine:
         names = {info.key: info for info in changed if sort_key(info, self.kinds) and info.key.endswith(".json")}
         theirs = {info.key for info in self.carrier.target.list(keys.CODE)} if names else set()
         self.needs.know(theirs)
-        self.needs.bring(Need(key, "code") for key in names)
+        waiting = [Need(key, "code") for key in names]
+        for start in range(0, len(waiting), _BATCH_UNITS):
+            self.needs.bring(waiting[start : start + _BATCH_UNITS])
         for key in names.keys() & self.needs.missing.keys():
             self.carrier.tally.problem(key, f"held back: {self.needs.missing[key]}")
         self._remember(info for info in changed if info.key not in self.needs.missing)
@@ -190,12 +190,18 @@ class Engine:
             self.record.flat.update((info.key, fingerprint(info)) for info in infos)
 
 
-def _has(store: Store, key: str) -> bool:
-    try:
-        store.info(key)
-    except KeyNotFound:
-        return False
-    return True
+def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Items in groups; a group of documents fits into memory."""
+    chunk: list[Item] = []
+    size = 0
+    for item in items:
+        chunk.append(item)
+        size += item.info.size_bytes if item.kind is not None else 0
+        if len(chunk) >= _CHUNK or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _batches(units: Iterable[Unit]) -> Iterator[list[Unit]]:

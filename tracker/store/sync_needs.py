@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 from tracker.errors import BadKey, Corrupt, KeyNotFound
 from tracker.store import keys
 from tracker.store.base import Info
 from tracker.store.documents import Snapshot
 from tracker.store.kinds import Kind, Need
-from tracker.store.sync_carrying import Carrier
+from tracker.store.sync_carrying import Carrier, has
 from tracker.store.sync_catalogue import Item, Rank, sort_key
 from tracker.store.sync_copying import bundle_needs
 
 _OBJECT = re.compile(r"objects/[0-9a-f]{2}/[0-9a-f]{64}")
 _CODE = re.compile(r"code/([^/]+)\.json")
 _FEW = 4  # objects of one folder that are asked for one by one
-_LONGEST_CHAIN = 1000
 
 
 class Needs:
@@ -83,7 +83,9 @@ class Needs:
                 groups[folder].append(key)
         single = [key for group in groups.values() if len(group) < _FEW for key in group]
         whole = [folder for folder, group in groups.items() if len(group) >= _FEW]
-        self._present.update(key for key, has in zip(single, self.carrier.each(self._has, single), strict=True) if has)
+        self._present.update(
+            key for key, has in zip(single, self.carrier.each(self._in_target, single), strict=True) if has
+        )
         for infos in self.carrier.each(self._list_folder, whole):
             self._present.update(info.key for info in infos)
         self._listed.update(whole)
@@ -91,69 +93,87 @@ class Needs:
     def _list_folder(self, folder: str) -> list[Info]:
         return list(self.carrier.target.list(f"{keys.OBJECTS}{folder}/"))
 
-    def _has(self, key: str) -> bool:
-        try:
-            self.carrier.target.info(key)
-        except KeyNotFound:
-            return False
-        return True
+    def _in_target(self, key: str) -> bool:
+        return has(self.carrier.target, key)
 
     def _bring_snapshots(self, names: Collection[str]) -> None:
         """Snapshots with all that their bundles build on: payloads, then bundles, then the documents."""
-        bundles: dict[str, Item] = {}
-        documents: dict[str, tuple[Item, bytes]] = {}
+        read: dict[str, _Read] = {}
         waiting = set(names)
         while waiting:
-            fresh = self._fresh(waiting - documents.keys())
-            if len(documents) + len(fresh) > _LONGEST_CHAIN * max(1, len(names)):
-                raise Corrupt(f"the code snapshots of {self.carrier.source.url} build on one another without end")
-            waiting = set()
-            for name, found in zip(fresh, self.carrier.each(self._read_snapshot, fresh), strict=True):
-                if found is None:
-                    self.missing.setdefault(keys.code_document(name), "neither store has it")
-                    continue
-                item, data, document, bundle, further = found
-                documents[name] = item, data
-                if bundle is not None:
-                    bundles[name] = bundle
-                waiting.update(further)
-                self._bring_objects(Need(keys.object_key(file.digest), file.path) for file in document.files)
-        self._write_snapshots(bundles, documents)
+            fresh = self._fresh(waiting - read.keys())
+            found = self.carrier.each(self._read_snapshot, fresh)
+            read.update((name, each) for name, each in zip(fresh, found, strict=True) if each is not None)
+            waiting = {name for each in found if each is not None for name in each.builds_on}
+        self._bring_objects(Need(key, "a file") for each in read.values() for key in each.objects)
+        bundles = {name: each.bundle for name, each in read.items() if each.bundle is not None}
+        self.carrier.tally.expect(keys=len(bundles) + len(read))
+        arrived = self.carrier.each(self.carrier.carry, bundles.values())
+        for name, ok in zip(bundles, arrived, strict=True):
+            if not ok:
+                self.missing[keys.code_document(name)] = "its bundle cannot be read"
+        self._hold_back(read)
+        for name, each in read.items():
+            if keys.code_document(name) not in self.missing:
+                self.carrier.put(each.item, each.data)
+                self._present.add(keys.code_document(name))
+
+    def _hold_back(self, read: dict[str, _Read]) -> None:
+        """Mark what cannot be used without something that is missing, and what builds on that in turn."""
+        found = True
+        while found:
+            found = False
+            for name, each in read.items():
+                key = keys.code_document(name)
+                lacking = [need for need in each.needed_keys if need in self.missing]
+                if lacking and key not in self.missing:
+                    self.missing[key] = f"it needs {lacking[0]}: {self.missing[lacking[0]]}"
+                    found = True
 
     def _fresh(self, names: Collection[str]) -> list[str]:
         """Snapshots that are not yet known to be in the target, and are not."""
         unknown = [name for name in names if keys.code_document(name) not in self._present | self.missing.keys()]
-        asked = [] if self._knows_code else self.carrier.each(lambda name: self._has(keys.code_document(name)), unknown)
-        self._present.update(keys.code_document(name) for name, has in zip(unknown, asked, strict=False) if has)
+        if not self._knows_code:
+            found = self.carrier.each(self._in_target, map(keys.code_document, unknown))
+            self._present.update(
+                keys.code_document(name) for name, is_there in zip(unknown, found, strict=True) if is_there
+            )
         return [name for name in unknown if keys.code_document(name) not in self._present]
 
-    def _read_snapshot(self, name: str) -> tuple[Item, bytes, Snapshot, Item | None, list[str]] | None:
-        """A snapshot's document, its bundle, and the snapshots that it builds on."""
+    def _read_snapshot(self, name: str) -> _Read | None:
+        """A snapshot's document and what it needs; ``None`` when the source does not have it in a form to be used."""
         source, key = self.carrier.source, keys.code_document(name)
         try:
             item = sort_key(source.info(key), self.kinds)
             read = None if item is None else self.carrier.read(item)
             if item is None or read is None:
+                self.missing[key] = self.carrier.tally.summary.problems.get(key, "neither store has it")
                 return None
-            data, told = read
-            if told.document.kind != "git":
-                return item, data, told.document, None, []
+            document: Snapshot = read[1].document
+            if document.kind != "git":
+                objects = tuple(keys.object_key(file.digest) for file in document.files)
+                return _Read(item, read[0], objects=objects)
             bundle = Item(source.info(keys.code_bundle(name)), "bundle", Rank.BUNDLE)
-            return item, data, told.document, bundle, bundle_needs(source, name)
-        except KeyNotFound:
-            return None
+            return _Read(item, read[0], bundle, tuple(bundle_needs(source, name)))
+        except KeyNotFound as exc:
+            self.missing[key] = f"neither store has all of it: {exc}"
         except (Corrupt, BadKey) as exc:
             self.carrier.tally.problem(key, str(exc))
             self.missing[key] = str(exc)
-            return None
+        return None
 
-    def _write_snapshots(self, bundles: dict[str, Item], documents: dict[str, tuple[Item, bytes]]) -> None:
-        self.carrier.tally.expect(keys=len(bundles) + len(documents))
-        arrived = self.carrier.each(self.carrier.carry, bundles.values())
-        for name, ok in zip(bundles, arrived, strict=True):
-            if not ok:
-                self.missing[keys.code_document(name)] = "its bundle cannot be read"
-        for name, (item, data) in documents.items():
-            if item.key not in self.missing:
-                self.carrier.put(item, data)
-                self._present.add(keys.code_document(name))
+
+@dataclass(frozen=True)
+class _Read:
+    """The document of a snapshot, and what is to be in the target before it."""
+
+    item: Item
+    data: bytes
+    bundle: Item | None = None
+    builds_on: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
+
+    @property
+    def needed_keys(self) -> Iterator[str]:
+        yield from self.objects
+        yield from map(keys.code_document, self.builds_on)
