@@ -71,6 +71,7 @@ class Cluster:
     """A running Slurm."""
 
     folder: Path
+    daemons: dict[str, subprocess.Popen[bytes]]
 
     @property
     def configuration(self) -> str:
@@ -84,6 +85,15 @@ class Cluster:
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(words)}: {done.stderr}{self.log()}")
         return done.stdout.strip()
+
+    @contextlib.contextmanager
+    def controller_away(self) -> Iterator[None]:
+        """Kill slurmctld for the duration of the block, and start it again with its state; nodes and jobs go on."""
+        self.daemons["slurmctld"].kill()
+        self.daemons["slurmctld"].wait()
+        yield
+        self.daemons["slurmctld"] = _start(self.folder, ["slurmctld", "-D"], {"SLURM_CONF": self.configuration})
+        wait_until(lambda: self.command("scontrol", "ping", check=False).endswith("UP"), self.log)
 
     def state(self, job: str) -> str:
         """RUNNING, PENDING, COMPLETED and so on; of an array the states of its tasks, without repetition."""
@@ -130,21 +140,21 @@ def _started(stack: contextlib.ExitStack) -> Cluster:
     folder = Path(tempfile.mkdtemp(prefix="hindsight-slurm-"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)  # munged wants a socket that everybody can reach
-    cluster = Cluster(folder)
+    daemons: dict[str, subprocess.Popen[bytes]] = {}
+    cluster = Cluster(folder, daemons)
+    stack.callback(_stop_all, daemons)
     _configure(folder)
-    _start_munge(stack, folder)
-    daemons = []
+    _start_munge(folder, daemons)
     for daemon in ("slurmctld", "slurmd"):
         more = ["-N", platform.node().partition(".")[0]] if daemon == "slurmd" else []
-        environment = {"SLURM_CONF": cluster.configuration}
-        daemons.append(_start(stack, folder, [daemon, "-D", "-c", *more], environment))
+        daemons[daemon] = _start(folder, [daemon, "-D", "-c", *more], {"SLURM_CONF": cluster.configuration})
 
     def is_up_or_gone() -> bool:
-        gone = any(daemon.poll() is not None for daemon in daemons)
+        gone = any(daemon.poll() is not None for daemon in daemons.values())
         return gone or cluster.command("sinfo", "-h", "-o", "%T", check=False) == "idle"
 
     wait_until(is_up_or_gone, cluster.log)
-    if any(daemon.poll() is not None for daemon in daemons):
+    if any(daemon.poll() is not None for daemon in daemons.values()):
         raise _PortTaken(cluster.log())
     return cluster
 
@@ -162,22 +172,21 @@ def _configure(folder: Path) -> None:
     (folder / "slurm.conf").write_text(text)
 
 
-def _start_munge(stack: contextlib.ExitStack, folder: Path) -> None:
+def _start_munge(folder: Path, daemons: dict[str, subprocess.Popen[bytes]]) -> None:
     home = folder / "munge"
     key, socket = home / "key", home / "socket"
     key.write_bytes(secrets.token_bytes(1024))
     key.chmod(0o400)
     own = [f"--{name}={home / name}" for name in ("socket", "pid-file", "seed-file")]
-    _start(stack, folder, ["munged", "--foreground", f"--key-file={key}", *own, "--num-threads=2"], {})
+    command = ["munged", "--foreground", f"--key-file={key}", *own, "--num-threads=2"]
+    daemons["munged"] = _start(folder, command, {})
     wait_until(socket.exists, lambda: (folder / "munged.log").read_text())
 
 
-def _start(
-    stack: contextlib.ExitStack, folder: Path, command: list[str], environment: dict[str, str]
-) -> subprocess.Popen[bytes]:
+def _start(folder: Path, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     with (folder / f"{command[0]}.log").open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", *command],  # also when the tests are killed
             env={**os.environ, **environment, "PATH": path},
             stdin=subprocess.DEVNULL,
@@ -185,8 +194,11 @@ def _start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    stack.callback(_stop, process)
-    return process
+
+
+def _stop_all(daemons: dict[str, subprocess.Popen[bytes]]) -> None:
+    for process in reversed(daemons.values()):
+        _stop(process)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -72,6 +72,7 @@ class Training:
     def __call__(self, epochs):
         for epoch in tracker.loop("epoch", range(epochs)):
             tracker.log("loss", self.rate * epoch)
+            time.sleep(0.01 if epochs > 100 else 0)
         return self.rate
 
     def checkpoint(self, epochs):
@@ -111,7 +112,7 @@ class Project:
 
     def runs(self) -> list[RunView]:
         """All runs, oldest first."""
-        return scan(open_store(self.url, create=False)) if self.url.exists() else []
+        return scan(open_store(self.url, create=False)) if (self.url / "format.json").exists() else []
 
     def values(self, *names: str) -> list[list[Any]]:
         """The rows of the frame of these names that have all of them."""
