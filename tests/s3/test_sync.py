@@ -257,3 +257,24 @@ def test_many_at_once_into_one_target(source: Path, url: str, moto_server: Serve
     target = open_store(url, storage_options=options)
     assert contents(target) == contents(open_store(source)) | contents(open_store(other))
     assert sound(target)
+
+
+def test_a_run_that_writes_to_s3_is_followed(url: str, moto_server: Server, tmp_path: Path) -> None:
+    """Its small segments, and the larger ones that replace them, give every record once in the copy, at any moment."""
+    options, target = moto_server.options(), tmp_path / "target"
+    origin = open_store(url, storage_options=options)
+    with tracker.run(store=url, storage_options=options, capture=(), flush_interval_s=1000.0):
+        for step in tracker.loop("step", range(120)):
+            tracker.log("loss", step)
+            if step % 6 == 5:
+                tracker.commit()
+            if step % 10 == 5:
+                sync(origin, target, full=step % 20 == 5)
+                seen = tracker.dataframe("loss", store=target)["loss"].tolist()
+                assert seen == list(range(len(seen)))
+    summary = sync(origin, target)
+
+    assert tracker.dataframe("loss", store=target)["loss"].tolist() == list(range(120))
+    assert tracker.runs(store=target)[0].status == "finished"
+    assert summary.removed > 0
+    assert sound(open_store(target))
