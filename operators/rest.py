@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from tracker.errors import BadSetting, HindsightError, Unavailable
 
 _TIMEOUT_S = 60.0
+_PATIENCE_S = 60.0
 
 
 @dataclass
@@ -53,6 +55,20 @@ class AirflowApi:
         return str(answer["state"])
 
     def _ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """An answer; asked again for a while where the server is away or in trouble. Every request may come twice."""
+        deadline, pause_s = time.monotonic() + _PATIENCE_S, 0.5
+        while True:
+            try:
+                status, answer = self._ask_once(method, path, body)
+                if status < 500 or time.monotonic() > deadline:
+                    return status, answer
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 8.0)
+
+    def _ask_once(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         status, answer = self._send(method, path, body, token=self.token or self._log_in())
         if status == 401 and self.user:
             status, answer = self._send(method, path, body, token=self._log_in())
