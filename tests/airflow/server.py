@@ -90,7 +90,18 @@ class Airflow:
         return all(part["status"] == "healthy" for part in parts.values() if part.get("status"))
 
     def ask(self, method: str, path: str, body: Any = None, *, login: bool = True) -> Any:
-        """One request; ``HTTPError`` (an ``OSError``) where it is refused."""
+        """One request; ``HTTPError`` (an ``OSError``) where it is refused. SQLite may be locked: then once more."""
+        for _ in range(20):
+            try:
+                return self._ask(method, path, body, login=login)
+            except urllib.error.HTTPError as exc:
+                if exc.code < 500:
+                    raise
+                exc.close()
+                time.sleep(0.5)
+        return self._ask(method, path, body, login=login)
+
+    def _ask(self, method: str, path: str, body: Any, *, login: bool) -> Any:
         headers = {"Content-Type": "application/json"}
         if login:
             headers["Authorization"] = f"Bearer {self.token()}"

@@ -58,8 +58,8 @@ with DAG("stopped", schedule=None) as dag:
 REPLAY = """
 from datetime import timedelta
 from tracker.operators import hindsight_replay_dag  # Airflow reads files that name it
-dag = hindsight_replay_dag({dag_id!r}, repository={repository!r}, max_active_runs=4, retries=3,
-                           retry_delay=timedelta(seconds=1))
+dag = hindsight_replay_dag({dag_id!r}, repository={repository!r}, max_active_runs=4, retries=100,
+                           retry_delay=timedelta(seconds=1))  # tries fail until the API server is up again
 """
 
 
