@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from tracker.decorators.places import Place
 from tracker.decorators.prefect_plain import call_plainly, plain_place
 from tracker.decorators.prefect_stores import configured_store
 
+from tracker.record.lifecycle import active_run
 from tracker.record.replaying import order
 from tracker.secrets import mask_url
 from tracker.store.documents import Status
@@ -144,7 +144,7 @@ def _of_flow(flow_run: Any, flow: Any) -> Place:
 
 def _key_of_parent(flow_run: Any) -> str | None:
     """The flow run that started this one where that runs in another process, which asks the server once."""
-    if flow_run.parent_task_run_id is None or os.environ.get("PREFECT__FLOW_RUN_ID") != str(flow_run.id):
+    if flow_run.parent_task_run_id is None or active_run() is not None:
         return None
     try:
         from prefect.runtime import flow_run as runtime
