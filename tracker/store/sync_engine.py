@@ -64,7 +64,10 @@ class Engine:
         self.carrier.tally.expect(keys=len(owners), size_bytes=sum(i.info.size_bytes for w in works for i in w.items))
         failed = set(self._bring_items([item for work in works for item in work.items if item.rank < Rank.REPLAY]))
         published = {id(work): self._seal_journals(work) for work in works}
-        failed |= set(self._bring_items([item for work in works for item in work.items if item.rank >= Rank.REPLAY]))
+        # What was sealed or compacted since it was listed arrives the next time, and the end of its attempt after that.
+        late = {id(owners[key]) for key in failed if key not in self.summary.problems}
+        ends = [item for work in works for item in work.items if item.rank >= Rank.REPLAY and id(work) not in late]
+        failed |= set(self._bring_items(ends))
         for key in failed:
             owners[key].failed = True
         for work in works:
@@ -131,13 +134,10 @@ class Engine:
     def _settle(self, work: Work, published: set[str]) -> None:
         """Remove what is no longer needed in the target, and remember the unit when all of it is there."""
         copied = {item.key for item in work.items if item.category == "segment"}
-        own = {info.key for info in work.unit.infos}
-        gone = covered(published | copied | own) & (published - own if work.failed else published)
-        if not self.carrier.dry:
+        gone = set() if work.failed else covered(published | copied | work.before.seen.keys()) & published
+        if not self.carrier.dry and not work.failed:
             self.carrier.target.delete([*work.stale, *sorted(gone)])
-            if not work.failed:
-                kept = (published | copied) - gone
-                self.record.units[work.unit.prefix] = remembered(work, kept)
+            self.record.units[work.unit.prefix] = remembered(work, (published | copied) - gone)
         self.summary.removed += len(gone)
         if work.unit.prefix.startswith(keys.RUNS):
             if work.is_live:

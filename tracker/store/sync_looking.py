@@ -120,13 +120,13 @@ class Looking:
         own = [info.key for info in work.unit.infos if info.key.endswith(_SEGMENT)]
         parsed = {key: named for key in own if (named := SegmentKey.parse(key))}
         waiting = [Info(key, 0) for key in theirs if key.endswith(_JOURNAL)]
-        told = [*work.journals.values(), *open_journals(self.target, waiting).values()]
+        told = open_journals(self.target, waiting).values()
         gone = covered({*own, *(key for key in theirs if key.endswith(_SEGMENT))})
         gone |= {key for key, named in parsed.items() if any(journal.holds(named) for journal in told)}
-        open_here = [journal for journal in work.journals.values() if not journal.frames.dropped_bytes]
-        late = {key for key, named in parsed.items() if any(journal.touches(named) for journal in open_here)} - gone
-        work.postponed |= late
-        return gone | late
+        for journal in work.journals.values():
+            told_by = journal.holds if journal.frames.dropped_bytes else journal.touches
+            work.postponed.update(key for key, named in parsed.items() if told_by(named))
+        return gone | work.postponed
 
 
 def _goes_on(key: str, journals: Iterable[OpenJournal]) -> bool:
