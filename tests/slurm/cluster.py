@@ -88,9 +88,8 @@ class Cluster:
 
     @contextlib.contextmanager
     def controller_away(self) -> Iterator[None]:
-        """Kill slurmctld for the duration of the block, and start it again with its state; nodes and jobs go on."""
-        self.daemons["slurmctld"].kill()
-        self.daemons["slurmctld"].wait()
+        """Stop slurmctld for the duration of the block, and start it again with its state; nodes and jobs go on."""
+        _stop(self.daemons["slurmctld"])  # killed, it would forget which jobs it had started, and drain the node
         yield
         self.daemons["slurmctld"] = _start(self.folder, ["slurmctld", "-D"], {"SLURM_CONF": self.configuration})
         wait_until(lambda: self.command("scontrol", "ping", check=False).endswith("UP"), self.log)

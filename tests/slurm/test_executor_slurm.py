@@ -6,14 +6,25 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.replay.executor_contract import ExecutorContract, gate_of, programs, results, shut, wait_for
-from tests.replay.programs import Project
+from tests.replay.executor_contract import (
+    PROBE,
+    TRAIN,
+    ExecutorContract,
+    gate_of,
+    programs,
+    results,
+    shut,
+    wait_for,
+)
+from tests.replay.programs import Project, make_project, program
 from tests.slurm.cluster import Cluster
+from tracker.replay.asking import replay
 
 
 class TestContract(ExecutorContract):
@@ -93,3 +104,39 @@ class TestContract(ExecutorContract):
         assert again.wait(240) == 0
         assert set(engine.command("squeue", "-h", "-t", "all", "-o", "%F").split()) == known
         assert (mode, folder.exists()) == (0o700, False)
+
+    def test_a_restarted_controller_loses_nothing(
+        self, engine: Cluster, project: Project, wanted: list[object]
+    ) -> None:
+        """While it is away the jobs go on; nothing is submitted twice, and nothing is told to have failed."""
+        shut(project)
+        process = self.begin(project)
+        wait_for(lambda: len(programs(project)) == 2, "no two programs wait", process)
+
+        with engine.controller_away():
+            gate_of(project).unlink()
+            wait_for(lambda: len(results(project)) == 2, "the jobs do not go on", process)
+
+        assert process.wait(240) == 0
+        assert project.values("probe", "epoch", "step") == wanted
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("address", ["obstore"], indirect=True)
+def test_options_of_a_bucket_reach_the_jobs(
+    cluster: Cluster, tmp_path: Path, address: tuple[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the store is there, and no credentials in the environment."""
+    monkeypatch.setenv("SLURM_CONF", cluster.configuration)
+    monkeypatch.setenv("HINDSIGHT_SLURM", json.dumps({"folder": str(tmp_path / "jobs")}))
+    url, options = address
+    project = make_project(tmp_path)
+    project.commit(program(TRAIN))
+    settings = {"HINDSIGHT_STORE": url, "HINDSIGHT_STORAGE_OPTIONS": json.dumps(options)}
+    command = [sys.executable, "train.py"]
+    subprocess.run(command, cwd=project.folder, env={**os.environ, **settings}, check=True, timeout=120)
+    project.commit(program(TRAIN, inner=PROBE))
+
+    done = replay("probe", root=project.folder, store=url, storage_options=options, executor="slurm", workers=2)
+
+    assert {result.fidelity for result in done.results.values()} == {"exact"}, done.results
