@@ -5,7 +5,6 @@ The values of such a task are not those of the run that is replayed; it is a pla
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import contextvars
 import inspect
@@ -105,6 +104,8 @@ def _in_thread(task: Any, parameters: dict[str, Any]) -> Any:
     if not inspect.iscoroutinefunction(task.fn):
         result = _execute(task, parameters)
         return list(result) if inspect.isgenerator(result) else result
+    import asyncio
+
     context = contextvars.copy_context()
     awaited = _awaited(task, parameters, return_state=False)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
