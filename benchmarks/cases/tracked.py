@@ -16,8 +16,9 @@ _PIECES = 10
 
 def measure(subject: Subject, round_number: int) -> Figures:
     """Medians over pieces of the same loop, less that of a bare function; and of whole runs."""
-    import tracker
     from tracker.decorators import tracked
+
+    import tracker
 
     def empty() -> None:
         pass

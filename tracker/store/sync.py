@@ -45,7 +45,7 @@ def sync(
     ``runs`` are full ids; by default everything is brought over. Killed at any moment, it leaves a target that can be
     read and verified, and the next call goes on. Several at once into one target, and runs that write to the source
     meanwhile, are safe: open journals arrive as segments, and what comes later arrives the next time. Nothing of the
-    target is lost: documents that both have are merged (docs/design/0014).
+    target is lost: documents that both have are merged (docs/design/0016).
 
     ``delete_after`` deletes the ended runs of the source that the target has byte by byte. ``dry_run`` writes nothing;
     ``full`` compares with the target also what is remembered to have been brought over;

@@ -2,7 +2,7 @@
 
 A journal is published from its first slot to the last that is settled. Such segments of one journal lie in each other,
 and all in those that the run itself publishes when the journal is sealed, so readers see every record once, whoever
-synchronises how often (docs/design/0014).
+synchronises how often (docs/design/0016).
 """
 
 from __future__ import annotations
