@@ -62,9 +62,9 @@ def test_killed_command_is_seen_as_killed() -> None:
 def test_signals_reach_the_command(tmp_path: Path) -> None:
     """A signal for ``hindsight run`` is the command's own, once."""
     code = (
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: (print('got it', flush=True), sys.exit(5)))\n"
-        "print('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'got it\\n'), sys.exit(5)))\n"
+        "os.write(1, b'ready\\n')\nwhile True: time.sleep(0.05)\n"
     )
     command = [sys.executable, "-m", "tracker", "run", "--", sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -102,7 +102,8 @@ class ExecutorContract:
 
     def begin(self, project: Project) -> subprocess.Popen[bytes]:
         """The command that asks, in a process of its own."""
-        own = ["--executor", self.executor, "--workers", "2", "--store", str(project.url)]
+        # One worker for each run: where some wait for a file to go, the others must not wait for them.
+        own = ["--executor", self.executor, "--workers", str(len(SEEDS)), "--store", str(project.url)]
         command = [sys.executable, "-m", "tracker", "replay", "probe", "--yes", *own]
         with (project.folder.parent / "asking.log").open("ab") as log:
             process = subprocess.Popen(command, cwd=project.folder, stdout=log, stderr=log)

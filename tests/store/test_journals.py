@@ -11,7 +11,7 @@ import pytest
 
 from tests.store.journaling import small_journal
 from tracker.errors import DamagedJournal, NewerFormat
-from tracker.store import frames
+from tracker.store import frames, journals
 from tracker.store.journals import Frames, decode_journal, read_journal
 from tracker.store.tables import build_tables
 
@@ -159,3 +159,27 @@ def test_names_of_which_all_are_lost_leave_counted_records(journal: bytes, whole
     built = build_tables(decode_journal(data, key="no heap"))
 
     assert (built.tables, built.lost_records) == ([], 300)
+
+
+def test_a_frame_that_the_first_pass_missed_is_read_again(
+    tmp_path: Path, journal: bytes, whole: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was committed behind the reader, before others that lay ahead; what came after the last of these stays out."""
+    path = tmp_path / "live.journal"
+    path.write_bytes(journal)
+    committed, passes = journals._committed, []
+
+    def reading_slowly(slots: memoryview) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        found = committed(slots).copy()
+        if not passes:
+            found[[50, 51, 90]] = False
+            found[whole.end - 8 :] = False
+        passes.append(found)
+        return found
+
+    monkeypatch.setattr(journals, "_committed", reading_slowly)
+    found = read_journal(path)
+
+    assert len(passes) == 3
+    assert found.end == whole.end - 8
+    assert (found.kind[1 : found.end] == whole.kind[1 : found.end]).all()

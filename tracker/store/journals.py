@@ -13,6 +13,8 @@ from tracker.errors import DamagedJournal
 from tracker.store import frames
 from tracker.store.frames import JournalHeader, Layout, Name
 
+_MOST_PASSES = 8  # over a journal that is being written; two are the rule
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -99,20 +101,25 @@ def read_journal(path: Path) -> Frames:
 
     The file is read, not mapped: on a network file system a map of a journal that its writer removes would kill the
     reader. It is read twice, because a frame may be committed between the reading of its value and of its tag: what
-    counts are the tags of the first pass, what they belong to comes from the second.
+    counts are the tags of the first pass, what they belong to comes from the second. A pass takes its time, too: a
+    frame may be missed that was committed behind it, before others that lie ahead. These are read once more.
     """
     with path.open("rb") as file:
         first = file.read()
         header, layout = frames.decode_header(first, key=str(path))
-        seen = memoryview(first)[layout.slots_start : layout.file_bytes]
+        before = memoryview(first)[layout.slots_start : layout.file_bytes]
         _check_length(len(first), layout, str(path))
-        stop = layout.slots_start + _committed_bytes(seen)
+        seen = _committed(before)
+        stop = layout.slots_start + len(seen) * frames.SLOT_BYTES
         checksums = memoryview(first)[frames.HEADER_BYTES : layout.heap_start]  # only ever of finished pages
-        file.seek(layout.heap_start)
-        second = memoryview(file.read(stop - layout.heap_start))
-    heap, slots = second[: layout.heap_bytes], second[layout.heap_bytes :]
+        for _ in range(_MOST_PASSES):
+            file.seek(layout.heap_start)
+            latest = memoryview(file.read(stop - layout.heap_start))
+            heap, slots = latest[: layout.heap_bytes], latest[layout.heap_bytes :]
+            if not _add_missed(seen, slots):
+                break
     found = decode_slots(str(path), header, layout, heap, slots, checksums, seen=seen)
-    found.dropped_bytes += layout.slots_bytes - len(seen)
+    found.dropped_bytes += layout.slots_bytes - len(before)
     return found
 
 
@@ -121,16 +128,26 @@ def _check_length(length: int, layout: Layout, key: str) -> None:
         raise DamagedJournal(f"{key} ends after {length} bytes, inside its header; nothing in it can be read")
 
 
-def _committed_bytes(slots: memoryview) -> int:
-    """Bytes of whole pages up to the last committed slot."""
+def _committed(slots: memoryview) -> NDArray[np.bool_]:
+    """Which slots are committed, in whole pages up to the last one."""
     import numpy as np
 
     count = len(slots) // frames.SLOT_BYTES
     tags = np.frombuffer(slots, np.uint64, count * 4).reshape(count, 4)[:, 3]
-    committed = (tags >> np.uint64(frames.KIND_SHIFT)).nonzero()[0]
-    if not len(committed):
-        return 0
-    return (int(committed[-1]) // frames.SLOTS_PER_PAGE + 1) * frames.PAGE_BYTES
+    found: NDArray[np.bool_] = (tags >> np.uint64(frames.KIND_SHIFT)) != 0
+    last = found.nonzero()[0][-1:]
+    pages = int(last[0]) // frames.SLOTS_PER_PAGE + 1 if len(last) else 0
+    return found[: pages * frames.SLOTS_PER_PAGE]
+
+
+def _add_missed(seen: NDArray[np.bool_], slots: memoryview) -> bool:
+    """Add slots that were committed since and lie before one that was seen; whether there were any."""
+    now = _committed(slots)
+    last = seen.nonzero()[0][-1:]
+    length = min(len(now), int(last[0]) if len(last) else 0)
+    missed = now[:length] & ~seen[:length]
+    seen[:length] |= missed
+    return bool(missed.any())
 
 
 def decode_journal(data: Any, *, key: str) -> Frames:
@@ -156,11 +173,11 @@ def decode_slots(
     slots: memoryview,
     checksums: memoryview,
     *,
-    seen: memoryview | None = None,
+    seen: NDArray[np.bool_] | None = None,
 ) -> Frames:
     """The frames in the regions of a journal; without checksums (empty) nothing is verified.
 
-    ``seen``: the slots at an earlier moment; what was not committed by then is left out.
+    ``seen``: which slots were committed at an earlier moment; the others are left out.
     """
     import numpy as np
 
@@ -170,8 +187,7 @@ def decode_slots(
     kind = (tag >> np.uint64(frames.KIND_SHIFT)).astype(np.uint8)
     kind[:1] = 0
     if seen is not None:
-        earlier = np.frombuffer(seen, np.uint64, count * 4).reshape(count, 4)[:, 3]
-        kind[(earlier >> np.uint64(frames.KIND_SHIFT)) == 0] = 0
+        kind[~seen[:count]] = 0
     dropped = _drop_torn_pages(kind, slots, checksums)
     committed = kind.nonzero()[0]
     end = int(committed[-1]) + 1 if len(committed) else min(1, count)
