@@ -27,7 +27,6 @@ from tracker.record.scope import Frame, Scope
 from tracker.secrets import mask_text
 
 _MAX_DEPTH = 16  # of tracked calls in each other; what a deeper one logs belongs to the one around it
-_NOTHING = object()
 _used: Counter[tuple[str, str]] = Counter()  # calls outside of each other in one try of a task
 _open: list[str] = []  # launch keys of the calls under way; an engine may name a task that only waits for more
 
@@ -67,7 +66,7 @@ def _is_elsewhere(place: Place | None, around: Run) -> bool:
 class Call:
     """A ``with`` block around one execution; ``result`` is set inside of it. This one records nothing."""
 
-    result: Any = _NOTHING
+    result: Any = None
 
     def __enter__(self) -> Call:
         return self
@@ -133,10 +132,17 @@ class _NestedCall(_ScopedCall):
         columns = self.tracking.columns
         log(columns["seconds"], time.perf_counter() - self.began)
         if exc is not None and status_of(exc) != "finished":
-            log(columns["error"], mask_text("".join(traceback.format_exception_only(exc)).strip()))
-            log(columns["traceback"], mask_text("".join(traceback.format_exception(exc))))
-        elif self.result is not _NOTHING and self.result is not None:
+            error, trace = _told(exc)
+            log(columns["error"], error)
+            log(columns["traceback"], trace)
+        elif self.result is not None:
             log(columns["returned"], shown(self.result))
+
+
+def _told(exc: BaseException) -> tuple[str, str]:
+    """The last line and the whole of a traceback, secrets masked."""
+    lines = traceback.format_exception_only(exc), traceback.format_exception(exc)
+    return mask_text("".join(lines[0]).strip()), mask_text("".join(lines[1]))
 
 
 def _free_name(scope: Scope, name: str) -> str:
@@ -162,7 +168,7 @@ class _TaskCall(_ScopedCall):
             note_argument(run.recorder, name, value)
 
     def end(self, exc: BaseException | None) -> None:
-        if exc is None and self.result is not _NOTHING and self.result is not None:
+        if exc is None and self.result is not None:
             log("returned", shown(self.result))
 
 
@@ -193,7 +199,7 @@ class _RunCall(_ScopedCall):
     def end(self, exc: BaseException | None) -> None:
         if self.run.launch in _open:
             _open.remove(self.run.launch)
-        if exc is None and self.result is not _NOTHING and self.result is not None:
+        if exc is None and self.result is not None:
             log("returned", shown(self.result))
         end_run(self.run, failure=exc, status=None if exc is None else status_of(exc))
 
@@ -209,8 +215,9 @@ class _RankCall(_ScopedCall):
 
     def end(self, exc: BaseException | None) -> None:
         if exc is not None and status_of(exc) is None:
-            log("error", mask_text("".join(traceback.format_exception_only(exc)).strip()), rank=self.rank)
-            log("traceback", mask_text("".join(traceback.format_exception(exc))), rank=self.rank)
+            error, trace = _told(exc)
+            log("error", error, rank=self.rank)
+            log("traceback", trace, rank=self.rank)
         end_run(self.run)
 
 
