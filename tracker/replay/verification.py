@@ -146,7 +146,7 @@ class Verifier:
 
     def _other_argument(self) -> str | None:
         """The first argument that the process had otherwise. Loaded states would hide it: they bring their values."""
-        new = read_summary(self.scratch, self.run).arguments
+        new = read_summary(self.scratch, self.run).arguments if self.asked.arguments else {}
         for name, known in self.asked.arguments.items():
             if name in new and _says_much(new[name]) and repr(new[name]) != repr(known):
                 return f"argument {name} is {new[name]!r:.100}, and was {known!r:.100}"
