@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
 from tracker.decorators.prefect_stores import hand_over
 
-from tracker.errors import BadSetting, HindsightError, MissingExtra, Unavailable
+from tracker.errors import BadSetting, MissingExtra, Unavailable
 from tracker.replay.documents import Plan
 from tracker.replay.executors import OnResult
-from tracker.replay.slices import DONE, read_result
+from tracker.replay.following import follow
 from tracker.store.base import Store
 
 DEPLOYMENT_VARIABLE = "HINDSIGHT_PREFECT_DEPLOYMENT"
-_POLL_S = 1.0
-_PATIENCE_S = 600.0  # with a server that does not answer, while the runner works
 
 
 def execute_on_prefect(
@@ -39,12 +36,11 @@ def execute_on_prefect(
         import prefect  # noqa: F401
     except ImportError as exc:
         raise MissingExtra("the executor prefect needs Prefect: pip install 'hindsight-tracker[prefect]'") from exc
-    waiting = set(numbers)
     deployment = os.environ.get(DEPLOYMENT_VARIABLE)
     if deployment:
-        _follow(store, plan, waiting, on_result, deployment)
+        _run_there(store, plan, numbers, on_result, deployment)
     else:
-        _run_here(store, plan, sorted(waiting), on_result, storage_options)
+        _run_here(store, plan, sorted(set(numbers)), on_result, storage_options)
 
 
 def _run_here(
@@ -64,33 +60,22 @@ def _run_here(
         on_slice.reset(token)
 
 
-def _follow(store: Store, plan: Plan, waiting: set[int], on_result: OnResult, deployment: str) -> None:
-    """Tell every result once: an answer as it comes, a failure when the flow run has ended."""
+def _run_there(store: Store, plan: Plan, numbers: Iterable[int], on_result: OnResult, deployment: str) -> None:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         flow_run = _begin(client, deployment, plan.replay, store.url)
-        deadline = time.monotonic() + _PATIENCE_S
-        while waiting:
-            try:
-                ended = _is_over(client, flow_run)
-                deadline = time.monotonic() + _PATIENCE_S
-            except Unavailable:
-                if time.monotonic() > deadline:
-                    raise
-                ended = False
-            for number in sorted(waiting):
-                result = read_result(store, plan.replay, number)
-                if result is not None and (ended or result.outcome in DONE):
-                    waiting.discard(number)
-                    on_result(result)
-            if ended and waiting:
-                raise HindsightError(
-                    f"flow run {flow_run} of {deployment} has ended without a result of slices "
-                    f"{', '.join(map(str, sorted(waiting)))}: see its logs; it must have access to {store.url}"
-                )
-            if waiting:
-                time.sleep(_POLL_S)
+        follow(
+            store,
+            plan.replay,
+            numbers,
+            is_over=lambda: _is_over(client, flow_run),
+            on_result=on_result,
+            lost=lambda listed: (
+                f"flow run {flow_run} of {deployment} has ended without a result of slices {listed}: see its logs; "
+                f"it must have access to {store.url}"
+            ),
+        )
 
 
 def _begin(client: Any, deployment: str, replay: str, store_url: str) -> UUID:
