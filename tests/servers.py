@@ -51,8 +51,8 @@ def free_port() -> int:
 @contextlib.contextmanager
 def moto(log: Path) -> Iterator[Server]:
     """moto's server: an S3 that honours ``If-None-Match`` and forgets everything when it stops."""
-    script = [sys.executable, "-c", "import sys; from moto.server import main; main(sys.argv[1:])"]
-    with _served(lambda port: [*script, "-H", "127.0.0.1", "-p", str(port)], log) as server:
+    program = [sys.executable, str(Path(__file__).with_name("moto_process.py"))]
+    with _served(lambda port: [*program, "-H", "127.0.0.1", "-p", str(port)], log) as server:
         yield server
 
 

@@ -86,7 +86,7 @@ def children_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 def _runs_script(process: psutil.Process) -> bool:
     """Whether it is the user's program, and not what watches over it."""
     try:
-        return process.cmdline()[1:2] != [] and process.cmdline()[1].endswith("train.py")
+        return any(part.endswith("train.py") for part in process.cmdline()[1:2])  # empty once it has ended
     except psutil.Error:
         return False
 
