@@ -7,7 +7,7 @@ OTHERS := $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python $(HOME)/.pyenv/ve
           $(shell command -v python3.12 2>/dev/null) $(shell command -v python3.13 2>/dev/null)
 OTHER_VERSIONS := $(sort $(foreach python,$(OTHERS),$(shell $(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)))
 
-.PHONY: help demo test test-airflow test-prefect test-slurm quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
+.PHONY: help demo test test-all test-airflow test-prefect test-slurm quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
 
 help:
 	@echo "make demo    train at three commits, ask all three for a metric that none logged, draw demo-output/accuracy.png"
@@ -48,12 +48,12 @@ types:
 quick: $(VENV)/test-ready
 	$(BIN)/python $(PYTEST) -m 'not slow and not s3'
 
-test: lint
+# One after the other: each uses all cores. `make --keep-going test` tells of all failures and not of the first alone.
+.NOTPARALLEL: test
+test: lint test-all $(addprefix test-,$(OTHER_VERSIONS)) test-airflow test-prefect test-slurm
+
+test-all: $(VENV)/test-ready
 	$(BIN)/python $(PYTEST)
-	@set -e; for version in $(OTHER_VERSIONS); do $(MAKE) --no-print-directory test-$$version; done
-	$(MAKE) --no-print-directory test-airflow
-	$(MAKE) --no-print-directory test-prefect
-	$(MAKE) --no-print-directory test-slurm
 
 # Airflow pins packages that others need newer, so it has an environment of its own. Its warnings are not ours to mend.
 test-airflow: $(BIN)/uv
