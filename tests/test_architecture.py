@@ -22,6 +22,7 @@ FLOORS = [
     {"store"},
     {"record", "code", "checkpoint", "read"},
     {"replay"},
+    {"syncing"},
     {"api"},
     {"cli", "__init__"},
     {"__main__"},

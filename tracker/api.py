@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tracker.read.reader import Reader
     from tracker.read.select import RunNames, Runs
     from tracker.read.where import Condition
-    from tracker.store.sync_summary import OnProgress, Summary
+    from tracker.syncing.summary import OnProgress, Summary
 
 __all__ = [
     "arg",
@@ -165,7 +165,7 @@ def sync(
     from tracker.code.project import project_root
     from tracker.config import load_settings
     from tracker.read.select import runs as select_runs
-    from tracker.store.sync import sync as sync_stores
+    from tracker.syncing.stores import sync as sync_stores
 
     options = load_settings(project_root()).storage_options
     opened = default_store(source, dict(options if source_options is None else source_options))

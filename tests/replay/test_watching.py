@@ -10,7 +10,7 @@ from tests.code.conftest import Repo, fingerprint_of
 from tests.replay.recorded import TRAIN, Project
 from tracker.errors import InputError
 from tracker.replay.branches import branch_files
-from tracker.replay.kinds import KINDS
+from tracker.replay.kinds import ALL_KINDS
 from tracker.replay.watching import MOST_TRIES, find_new_probes, read_looks, settle_probes
 from tracker.store.base import Store
 from tracker.store.open import open_store
@@ -97,7 +97,7 @@ def test_credentials_of_an_address_stay_out_of_the_store(repo: Repo, store: Stor
 
     (look,) = read_looks(store, "https://***@example.org/me/project.git", "main")
     assert "hunter2" not in repr(look)
-    assert verify(store, kinds=KINDS).problems == ()
+    assert verify(store, kinds=ALL_KINDS).problems == ()
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ import pyarrow.parquet
 import pytest
 
 from tests.conftest import remote
-from tracker.checkpoint.kinds import KINDS as OF_CHECKPOINTS
 from tracker.checkpoint.manifest import read_manifest
 from tracker.errors import NotFound
 from tracker.replay.documents import SliceResult
-from tracker.replay.kinds import KINDS as OF_REPLAYS
+from tracker.replay.kinds import ALL_KINDS
 from tracker.store import objects
 from tracker.store.base import Store
 from tracker.store.documents import Launch, decode, encode
@@ -68,7 +67,6 @@ with tracker.checkpointing(net=net):
         tracker.log("sum", net["w"].sum())
 """
 PROBE = '        tracker.log("top", net["w"].max())\n'
-KINDS = (*OF_CHECKPOINTS, *OF_REPLAYS)
 
 
 @pytest.fixture(scope="session")
@@ -267,8 +265,8 @@ def test_checkpoints_and_replays_are_sound(asked: LocalStore) -> None:
     """Manifests, plans and results are documents like others; without their kinds they are strangers."""
     run = asked.folders("runs/")[0]
 
-    assert verify(asked, kinds=KINDS).problems == ()
-    report = verify(asked, run, kinds=KINDS)
+    assert verify(asked, kinds=ALL_KINDS).problems == ()
+    report = verify(asked, run, kinds=ALL_KINDS)
     assert report.problems == ()
     assert report.counts["object"] >= 3
     assert {problem.kind for problem in verify(asked).problems} == {"unknown"}
@@ -282,7 +280,7 @@ def test_a_missing_part_of_a_checkpoint_is_named(asked: LocalStore, whole: bool)
     lost = object_key(read_manifest(asked, first).tensors[0].object)
     asked.delete([lost])
 
-    kind, key, detail = only(verify(asked, None if whole else run, kinds=KINDS))
+    kind, key, detail = only(verify(asked, None if whole else run, kinds=ALL_KINDS))
 
     assert (kind, key) == ("missing", lost)
     assert "checkpoint" in detail
@@ -294,12 +292,12 @@ def test_a_damaged_document_of_a_replay_is_named(asked: LocalStore, part: str) -
     key = next(info.key for info in asked.list() if part in info.key)
     whole = asked.get(key)
     asked.put(key, whole[:-3])
-    assert ("damaged", key) in [(each.kind, each.key) for each in verify(asked, kinds=KINDS).problems]
+    assert ("damaged", key) in [(each.kind, each.key) for each in verify(asked, kinds=ALL_KINDS).problems]
 
     asked.put(key, whole)
     moved = key.replace("0000", "0001") if "plan" not in part else key.replace(key.split("/")[1], new_id())
     asked.put(moved, whole)
-    assert only(verify(asked, kinds=KINDS))[:2] == ("damaged", moved)
+    assert only(verify(asked, kinds=ALL_KINDS))[:2] == ("damaged", moved)
 
 
 def test_lost_answers_of_a_replay_are_named(asked: LocalStore) -> None:
@@ -308,7 +306,7 @@ def test_lost_answers_of_a_replay_are_named(asked: LocalStore) -> None:
     (segment,) = decode(asked.get(result), SliceResult, key=result).segments
     asked.delete([segment])
 
-    assert only(verify(asked, kinds=KINDS))[:2] == ("missing", segment)
+    assert only(verify(asked, kinds=ALL_KINDS))[:2] == ("missing", segment)
 
 
 @pytest.mark.s3

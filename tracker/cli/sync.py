@@ -14,7 +14,7 @@ from tracker.cli.failures import NOT_SO, OK, tell
 from tracker.cli.texts import counted, duration_text, safe_line, size_text
 
 if TYPE_CHECKING:
-    from tracker.store.sync_summary import Progress, Summary
+    from tracker.syncing.summary import Progress, Summary
 
 _MOST_TOLD = 20
 

@@ -45,18 +45,16 @@ def verify(
     JSON: {store, run, ok, counts: {category: keys}, sizes_bytes: {category: bytes}, problems: [{kind, key, detail,
     size_bytes}], total, more}; kind is missing, damaged, newer, orphaned or unknown.
     """
-    from tracker.checkpoint.kinds import KINDS as OF_CHECKPOINTS
     from tracker.code.verification import check_snapshot
     from tracker.read.catalog import resolve_id
-    from tracker.replay.kinds import KINDS as OF_REPLAYS
+    from tracker.replay.kinds import ALL_KINDS
     from tracker.store.verify import verify as read_all
 
     opened = open_for_reading(store)
     chosen = None if run is None else resolve_id(opened, run)
     with _progress() as advance:
         check_code = partial(check_snapshot, objects=False)
-        kinds = (*OF_CHECKPOINTS, *OF_REPLAYS)
-        report = read_all(opened, chosen, on_key=advance, check_code=check_code, kinds=kinds)
+        report = read_all(opened, chosen, on_key=advance, check_code=check_code, kinds=ALL_KINDS)
     if as_json:
         _write_json(report, chosen, limit)
     else:

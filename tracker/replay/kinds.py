@@ -1,12 +1,14 @@
-"""What verification should know about the documents of replays."""
+"""The kinds of documents that replays write, and those of all rooms together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tracker.checkpoint import kinds as of_checkpoints
 from tracker.replay.documents import Plan, SliceResult
 from tracker.replay.watching import Look
 from tracker.store import keys
+from tracker.store import kinds as of_the_store
 from tracker.store.documents import encode
 from tracker.store.kinds import ID, Kind, Need
 
@@ -50,3 +52,5 @@ KINDS = (
         told_key=lambda found: keys.watch_document(found.repository, found.branch, found.look),
     ),
 )
+
+ALL_KINDS = (*of_the_store.KINDS, *of_checkpoints.KINDS, *KINDS)

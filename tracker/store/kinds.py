@@ -9,8 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tracker.store import documents, keys
-from tracker.store import sync_merging as merging
+from tracker.store import documents, keys, merging
 
 ID = "[0-9a-z]{26}"
 ATTEMPT = f"runs/{ID}/attempts/{ID}"

@@ -44,18 +44,18 @@ def verify(
     *,
     on_key: Callable[[Info], None] | None = None,
     check_code: CheckCode | None = None,
-    kinds: Sequence[Kind] = (),
+    kinds: Sequence[Kind] = KINDS,
 ) -> Report:
     """Read a whole store, or one run with the code and objects that it refers to, and report what is wrong.
 
     Never writes. Safe beside writers: keys that vanish while this reads are no problem. ``on_key`` is called for each
     key that was read, for progress; ``check_code`` names what is wrong with the bundle of a snapshot; ``kinds`` are
-    the documents of rooms above the store. Raises ``NotFound`` when there is no store, ``StoreUnavailable`` when it
+    the kinds of documents that are known (``tracker.replay.kinds.ALL_KINDS`` for those of all rooms). Raises ``NotFound`` when there is no store, ``StoreUnavailable`` when it
     goes away.
     """
     require_format(store)
     infos = list(store.list(keys.run_folder(run) if run else ""))
-    reading = _Reading(store, (*KINDS, *kinds), on_key)
+    reading = _Reading(store, kinds, on_key)
     findings = list(reading.inspect_all(infos))
     if run:
         findings += reading.needs_of(findings)

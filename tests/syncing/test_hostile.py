@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.syncing import contents, copy_of, small_run, sound
+from tests.syncing.stores import contents, copy_of, small_run, sound
 from tracker.store import documents, keys
 from tracker.store.base import Store
 from tracker.store.documents import CodeDocument, CodeFile, Snapshot, encode
@@ -17,7 +17,7 @@ from tracker.store.ids import new_id
 from tracker.store.local import LocalStore
 from tracker.store.memory import _contents
 from tracker.store.open import open_store
-from tracker.store.sync import sync
+from tracker.syncing.stores import sync
 
 
 @pytest.fixture(autouse=True)

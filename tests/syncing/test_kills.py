@@ -10,17 +10,15 @@ from pathlib import Path
 import pytest
 
 import tracker
-from tests.store.syncing import contents, copy_of, project_store, small_run, sound
+from tests.syncing.stores import contents, copy_of, project_store, small_run, sound
 from tracker.store import durable
 from tracker.store.open import open_store
-from tracker.store.sync import sync
+from tracker.syncing.stores import sync
 
 KILLED = """
 import os, sys, threading, time
 import numpy, pyarrow.parquet  # imported before, so that the moments fall into the work
-from tracker.store.sync import sync
-from tracker.store.sync_catalogue import all_kinds
-all_kinds()
+from tracker.syncing.stores import sync
 delay = float(sys.argv[3])
 threading.Thread(target=lambda: (time.sleep(delay), os.kill(os.getpid(), 9)), daemon=True).start()
 sync(sys.argv[1], sys.argv[2], delete_after=sys.argv[4] == "delete")

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from tracker.store.base import Info, Store
 from tracker.store.ids import is_id
-from tracker.store.sync_record import digest
+from tracker.syncing.record import digest
 
 _FEW_UNITS = 50  # that are asked for one by one
 _UNITS_ON_A_PAGE = 50  # of a listing, as a rule

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tracker
-from tests.store.syncing import contents, copy_of, project_store, small_run, sound
+from tests.syncing.stores import contents, copy_of, project_store, small_run, sound
 from tracker.errors import InputError, NotFound, StoreFull
 from tracker.store import keys
 from tracker.store.base import Store
@@ -17,7 +17,7 @@ from tracker.store.documents import CodeFile, Snapshot, encode
 from tracker.store.local import LocalStore
 from tracker.store.objects import get_object, put_object
 from tracker.store.open import open_store
-from tracker.store.sync import sync
+from tracker.syncing.stores import sync
 
 
 @pytest.fixture(autouse=True)

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from importlib import import_module
 from typing import Any
 
 from tracker.errors import BadKey, Corrupt, DamagedDocument
 from tracker.store import documents, keys
 from tracker.store.base import Info
 from tracker.store.inspection import Category, categorise
-from tracker.store.kinds import KINDS, Kind, Need
+from tracker.store.kinds import Kind, Need
 
 MAX_DOCUMENT_BYTES = 64 << 20
-
-# Imports run one way, so the rooms above are asked by name.
-_ROOMS = ("tracker.checkpoint.kinds", "tracker.replay.kinds")
 
 
 class Rank(IntEnum):
@@ -48,11 +44,6 @@ class Item:
     @property
     def key(self) -> str:
         return self.info.key
-
-
-def all_kinds() -> tuple[Kind, ...]:
-    """The documents of all rooms."""
-    return (*KINDS, *(kind for room in _ROOMS for kind in import_module(room).KINDS))
 
 
 def sort_key(info: Info, kinds: Sequence[Kind]) -> Item | None:

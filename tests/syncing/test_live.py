@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 import tracker
-from tests.store.syncing import contents, sound
+from tests.syncing.stores import contents, sound
 from tracker.record.run import Run
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.local import LocalStore
 from tracker.store.open import open_store
 from tracker.store.recovery import recover
-from tracker.store.sync import sync
+from tracker.syncing.stores import sync
 
 WRITER = """
 import sys, time, tracker

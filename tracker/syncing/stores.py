@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from tracker.errors import InputError, NotFound
+from tracker.replay.kinds import ALL_KINDS
 from tracker.store.base import Store
 from tracker.store.format import read_format, require_format
 from tracker.store.memory import MemoryStore
 from tracker.store.open import connect, open_store
-from tracker.store.sync_carrying import Carrier
-from tracker.store.sync_catalogue import all_kinds
-from tracker.store.sync_deleting import Deleting
-from tracker.store.sync_engine import Engine
-from tracker.store.sync_record import RecordFile, record_folder
-from tracker.store.sync_summary import OnProgress, Summary, Tally
+from tracker.syncing.carrying import Carrier
+from tracker.syncing.deleting import Deleting
+from tracker.syncing.engine import Engine
+from tracker.syncing.record import RecordFile, record_folder
+from tracker.syncing.summary import OnProgress, Summary, Tally
 
 StoreLike = Store | str | os.PathLike[str]
 Options = Mapping[str, Any]
@@ -68,9 +68,9 @@ def sync(
     tally = Tally(Summary(opened.url, destination.url, dry_run=dry_run), on_progress)
     try:
         with Carrier(opened, destination, tally, dry=dry_run, threads=threads) as carrier:
-            _bring(Engine(carrier, all_kinds(), record), runs, lambda: None if dry_run else file.save(record))
+            _bring(Engine(carrier, ALL_KINDS, record), runs, lambda: None if dry_run else file.save(record))
             if delete_after and not dry_run:
-                Deleting(carrier, all_kinds(), record).delete(runs)
+                Deleting(carrier, ALL_KINDS, record).delete(runs)
     finally:
         if not dry_run:
             file.save(record)

@@ -13,10 +13,10 @@ from tracker.store.ids import is_id
 from tracker.store.keys import SegmentKey
 from tracker.store.kinds import Kind
 from tracker.store.leases import derive_status
-from tracker.store.sync_catalogue import Item, sort_key
-from tracker.store.sync_journals import OpenJournal, covered, open_journals
-from tracker.store.sync_record import UnitRecord, fingerprint
-from tracker.store.sync_units import There, Unit
+from tracker.syncing.catalogue import Item, sort_key
+from tracker.syncing.journals import OpenJournal, covered, open_journals
+from tracker.syncing.record import UnitRecord, fingerprint
+from tracker.syncing.units import There, Unit
 
 _JOURNAL, _SEGMENT = ".journal", ".parquet"
 

@@ -12,8 +12,8 @@ import numpy as np
 
 import tracker
 from tracker.code.verification import check_snapshot
+from tracker.replay.kinds import ALL_KINDS
 from tracker.store.base import Store
-from tracker.store.sync_catalogue import all_kinds
 from tracker.store.verify import Report, verify
 
 SCRIPT = """
@@ -86,7 +86,7 @@ def tiny_run(store: Path | str, launch: str) -> None:
 def report_of(store: Store) -> Report:
     """What ``hindsight verify`` finds."""
     return verify(
-        store, kinds=all_kinds()[8:], check_code=lambda store, snapshot: check_snapshot(store, snapshot, objects=False)
+        store, kinds=ALL_KINDS, check_code=lambda store, snapshot: check_snapshot(store, snapshot, objects=False)
     )
 
 

@@ -12,9 +12,9 @@ from tracker.store import keys
 from tracker.store.base import Info
 from tracker.store.documents import Snapshot
 from tracker.store.kinds import Kind, Need
-from tracker.store.sync_carrying import Carrier, has
-from tracker.store.sync_catalogue import Item, Rank, sort_key
-from tracker.store.sync_copying import bundle_needs
+from tracker.syncing.carrying import Carrier, has
+from tracker.syncing.catalogue import Item, Rank, sort_key
+from tracker.syncing.copying import bundle_needs
 
 _OBJECT = re.compile(r"objects/[0-9a-f]{2}/[0-9a-f]{64}")
 _CODE = re.compile(r"code/([^/]+)\.json")

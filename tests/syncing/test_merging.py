@@ -13,19 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tracker
-from tests.store.syncing import contents, copy_of, small_run, sound
+from tests.syncing.stores import contents, copy_of, small_run, sound
 from tracker.replay.documents import SliceResult
+from tracker.replay.kinds import ALL_KINDS
 from tracker.store import documents, keys
 from tracker.store.base import Store
 from tracker.store.documents import EndDocument, Launch, Lease, RunDocument, encode
 from tracker.store.ids import new_id
 from tracker.store.kinds import Merge
 from tracker.store.memory import MemoryStore
+from tracker.store.merging import ends, launches, leases, runs
 from tracker.store.open import open_store
 from tracker.store.processes import this_writer
-from tracker.store.sync import sync
-from tracker.store.sync_catalogue import all_kinds
-from tracker.store.sync_merging import ends, launches, leases, runs
+from tracker.syncing.stores import sync
 
 RUNS = [new_id() for _ in range(3)]
 ATTEMPTS = [new_id() for _ in range(2)]
@@ -63,7 +63,7 @@ result = st.builds(
 
 def rule_of(kind: type) -> Merge:
     """The rule of merging for documents of a kind."""
-    (rule,) = (each.merge for each in all_kinds() if each.form is kind)
+    (rule,) = (each.merge for each in ALL_KINDS if each.form is kind)
     assert rule is not None
     return rule
 

@@ -10,13 +10,13 @@ from tracker.store.base import Info
 from tracker.store.kinds import Kind, Need
 from tracker.store.memory import MemoryStore
 from tracker.store.sealing import seal
-from tracker.store.sync_carrying import Carrier, has
-from tracker.store.sync_catalogue import Item, Rank, Told, sort_key
-from tracker.store.sync_journals import covered
-from tracker.store.sync_looking import Looking, Work, remembered
-from tracker.store.sync_needs import Needs
-from tracker.store.sync_record import Record, fingerprint
-from tracker.store.sync_units import There, Unit, survey
+from tracker.syncing.carrying import Carrier, has
+from tracker.syncing.catalogue import Item, Rank, Told, sort_key
+from tracker.syncing.journals import covered
+from tracker.syncing.looking import Looking, Work, remembered
+from tracker.syncing.needs import Needs
+from tracker.syncing.record import Record, fingerprint
+from tracker.syncing.units import There, Unit, survey
 
 _CHUNK, _CHUNK_BYTES = 256, 32 << 20  # documents that are held in memory while their needs are looked for
 _BATCH_UNITS, _BATCH_KEYS = 64, 20_000

@@ -16,7 +16,7 @@ from tracker.errors import Corrupt, DamagedDocument, DamagedObject, DamagedSegme
 from tracker.store import documents, keys
 from tracker.store.base import Info, Store
 from tracker.store.segments import describe
-from tracker.store.sync_catalogue import Item
+from tracker.syncing.catalogue import Item
 
 IN_MEMORY_BYTES = 8 << 20  # what is larger is copied to a temporary file first
 _PIECE_BYTES = 8 << 20

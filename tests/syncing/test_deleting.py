@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import tracker
-from tests.store.syncing import contents, copy_of, project_store, small_run, sound
+from tests.syncing.stores import contents, copy_of, project_store, small_run, sound
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.local import LocalStore
 from tracker.store.open import open_store
-from tracker.store.sync import sync
+from tracker.syncing.stores import sync
 
 
 @pytest.fixture(autouse=True)

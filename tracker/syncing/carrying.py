@@ -9,9 +9,9 @@ from typing import TypeVar
 from tracker.errors import BadKey, Corrupt, KeyNotFound
 from tracker.store import keys
 from tracker.store.base import Store
-from tracker.store.sync_catalogue import MAX_DOCUMENT_BYTES, Item, Told, read_document
-from tracker.store.sync_copying import copy, put_merged
-from tracker.store.sync_summary import Tally
+from tracker.syncing.catalogue import MAX_DOCUMENT_BYTES, Item, Told, read_document
+from tracker.syncing.copying import copy, put_merged
+from tracker.syncing.summary import Tally
 
 REMOTE_THREADS, LOCAL_THREADS = 16, 8
 

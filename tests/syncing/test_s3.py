@@ -17,12 +17,12 @@ import pytest
 import tracker
 from tests.s3.proxy import Kind, Proxy, proxy_to
 from tests.servers import Server
-from tests.store.syncing import contents, small_run, sound, tiny_run
+from tests.syncing.stores import contents, small_run, sound, tiny_run
 from tracker.errors import Unavailable
 from tracker.store.base import Store
 from tracker.store.open import open_store
 from tracker.store.retry import RetryPolicy
-from tracker.store.sync import sync
+from tracker.syncing.stores import sync
 
 pytestmark = pytest.mark.s3
 
@@ -210,7 +210,7 @@ def test_a_stale_listing_hides_nothing_for_ever(source: Path, url: str, options:
 KILLED = """
 import json, os, sys, threading, time
 from tracker.store.open import open_store
-from tracker.store.sync import sync
+from tracker.syncing.stores import sync
 source, url, options, delay = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), float(sys.argv[4])
 target = open_store(url, storage_options=options)
 open_store(source, create=False)

@@ -12,11 +12,11 @@ from tracker.store import documents, keys
 from tracker.store.base import Info, Store
 from tracker.store.kinds import Kind
 from tracker.store.objects import hash_key
-from tracker.store.sync_carrying import Carrier, has
-from tracker.store.sync_catalogue import Item, Told, sort_key
-from tracker.store.sync_journals import covered
-from tracker.store.sync_record import Record
-from tracker.store.sync_units import Unit, list_units
+from tracker.syncing.carrying import Carrier, has
+from tracker.syncing.catalogue import Item, Told, sort_key
+from tracker.syncing.journals import covered
+from tracker.syncing.record import Record
+from tracker.syncing.units import Unit, list_units
 
 
 class Deleting:

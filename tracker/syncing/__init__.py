@@ -1,0 +1,1 @@
+"""Bringing one store into another."""
