@@ -50,8 +50,8 @@ def verify(
 
     Never writes. Safe beside writers: keys that vanish while this reads are no problem. ``on_key`` is called for each
     key that was read, for progress; ``check_code`` names what is wrong with the bundle of a snapshot; ``kinds`` are
-    the kinds of documents that are known (``tracker.replay.kinds.ALL_KINDS`` for those of all rooms). Raises ``NotFound`` when there is no store, ``StoreUnavailable`` when it
-    goes away.
+    the documents that are known: ``tracker.replay.kinds.ALL_KINDS`` are those of all rooms. Raises ``NotFound`` when
+    there is no store, ``StoreUnavailable`` when it goes away.
     """
     require_format(store)
     infos = list(store.list(keys.run_folder(run) if run else ""))
