@@ -74,6 +74,7 @@ def hindsight_replay(
     where: str | None = None,
     iterations: list[str] | None = None,
     overrides: list[str] | None = None,
+    ignore: list[str] | None = None,
     project: str | None = None,
     max_runs: int | None = None,
     max_cpu_hours: float | None = None,
@@ -86,7 +87,8 @@ def hindsight_replay(
 ) -> dict[str, str]:
     """Ask past runs for values that they did not log; the state of every run that was asked, by its id.
 
-    Without ``names``: what is new on the branch since the last time. ``replay`` executes one that is planned already.
+    Without ``names``: what is new on the branch since the last time. ``ignore`` names metrics that differ
+    by nature, as seconds do. ``replay`` executes one that is planned already.
     Slices are tasks that know only the store; the flow fails when some run has no exact answer, after all others have
     theirs. Running it again does what is left.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ def hindsight_replay_dag(
     repository: str | None = None,
     branch: str = "main",
     project: str | None = None,
+    ignore: Sequence[str] = (),
     hindsight_conn_id: str | None = None,
     max_runs: int | None = 100,
     max_cpu_hours: float | None = None,
@@ -34,8 +36,9 @@ def hindsight_replay_dag(
 ) -> Any:
     """The DAG; every argument but the first three can be changed in the trigger form of a run.
 
-    ``repository`` is a folder or address of git (default: the Variable ``hindsight_repository``), ``slice_arguments``
-    are those of the mapped operator (``pool``, ``queue``, ``executor_config`` …).
+    ``repository`` is a folder or address of git (default: the Variable ``hindsight_repository``), ``ignore`` names
+    metrics that differ by nature, as seconds do, and are not compared, ``slice_arguments`` are those
+    of the mapped operator (``pool``, ``queue``, ``executor_config`` …).
 
     ::
 
@@ -47,6 +50,7 @@ def hindsight_replay_dag(
         "repository": repository,
         "branch": branch,
         "project": project,
+        "ignore": list(ignore),
         "max_runs": max_runs,
         "max_cpu_hours": max_cpu_hours,
         "workers": workers,
@@ -94,6 +98,13 @@ def _form(defaults: dict[str, Any]) -> dict[str, Any]:
         ),
         "overrides": Param(
             None, type=["null", "array"], items={"type": "string"}, title="Changed arguments", description="lr=0.01"
+        ),
+        "ignore": Param(
+            defaults["ignore"] or None,
+            type=["null", "array"],
+            items={"type": "string"},
+            title="Not compared",
+            description="Metrics that differ by nature, as seconds do",
         ),
         "repository": text(defaults["repository"], "Repository", description="A folder or an address of git"),
         "branch": text(defaults["branch"], "Branch"),

@@ -13,8 +13,9 @@ class HindsightReplayOperator(StoreOperator):
     """Ask past runs for values that they did not log, and wait for the answers; returns the state of every run.
 
     ``names`` stand in the code of ``repository`` at ``branch``; without names it asks what is new there since the last
-    time. ``executor`` is where slices are executed: ``local`` (in this task) or another engine's name. Tried again, it
-    does only what has no answer yet. To spread slices over Airflow's own workers, use ``hindsight_replay_dag``.
+    time. ``ignore`` names metrics that differ by nature, as seconds do. ``executor`` is where slices are
+    executed: ``local`` (in this task) or another engine's name. Tried again, it does only what has no answer yet. To
+    spread slices over Airflow's own workers, use ``hindsight_replay_dag``.
 
     ::
 
@@ -23,7 +24,7 @@ class HindsightReplayOperator(StoreOperator):
     """
 
     template_fields: Sequence[str] = (
-        *("names", "where", "iterations", "overrides", "repository", "branch", "project", "store"),
+        *("names", "where", "iterations", "overrides", "ignore", "repository", "branch", "project", "store"),
     )
 
     def __init__(
@@ -35,6 +36,7 @@ class HindsightReplayOperator(StoreOperator):
         where: str | None = None,
         iterations: Sequence[str] = (),
         overrides: Sequence[str] = (),
+        ignore: Sequence[str] = (),
         project: str | None = None,
         store: str | None = None,
         executor: str = "local",
@@ -47,7 +49,8 @@ class HindsightReplayOperator(StoreOperator):
         # Airflow has an `executor` of its own, which says where the task itself is executed.
         super().__init__(**kwargs)
         self.repository, self.branch, self.names, self.where = repository, branch, names, where
-        self.iterations, self.overrides, self.project, self.store = iterations, overrides, project, store
+        self.iterations, self.overrides, self.ignore = iterations, overrides, ignore
+        self.project, self.store = project, store
         self.replay_executor, self.workers = executor, workers
         self.max_runs, self.max_cpu_hours, self.timeout_s = max_runs, max_cpu_hours, timeout_s
 
@@ -80,5 +83,5 @@ class HindsightReplayOperator(StoreOperator):
         return states
 
     def _params(self) -> dict[str, Any]:
-        names = ("names", "repository", "branch", "where", "iterations", "overrides", "project", "workers")
+        names = ("names", "repository", "branch", "where", "iterations", "overrides", "ignore", "project", "workers")
         return {name: getattr(self, name) for name in (*names, "max_runs", "max_cpu_hours", "timeout_s")}

@@ -13,17 +13,21 @@ from airflow.sdk import DAG
 from tracker.operators import HindsightReplayOperator
 
 with DAG("pipeline") as flow:
-    HindsightReplayOperator(task_id="ask", repository={repository!r}, branch={branch!r}, store={store!r}, max_runs=1)
+    HindsightReplayOperator(task_id="ask", repository={repository!r}, branch={branch!r}, store={store!r}, max_runs=1,
+                            ignore=["pid"])
 """
+TIMED = TRAIN.replace(
+    "            # inner", "            tracker.log('pid', os.getpid())  # never the same\n            # inner"
+)
 
 
 def test_a_replay_is_one_task(flows: Flows, tmp_path_factory: pytest.TempPathFactory) -> None:
     """It finds the new probe, asks one run after the other within its budget, and then finds nothing new."""
     project = make_project(tmp_path_factory.mktemp("asked"))
-    project.commit(program(TRAIN))
+    project.commit(program(TIMED))
     for seed in (1, 2):
         project.record(f"seed={seed}")
-    project.commit(program(TRAIN, inner=PROBE))
+    project.commit(program(TIMED, inner=PROBE))
     branch = (project.folder / ".git" / "HEAD").read_text().strip().removeprefix("ref: refs/heads/")
     text = ASK.format(repository=str(project.folder), branch=branch, store=str(project.url))
 

@@ -124,10 +124,11 @@ def test_a_command_is_stopped_with_its_task(airflow: Airflow, tmp_path: Path) ->
 def asked(airflow: Airflow, folder: Path, dag_id: str, *, seeds: tuple[int, ...]) -> Project:
     """Runs of a script, a probe in its repository, and a DAG that asks them."""
     project = make_project(folder)
-    project.commit(program(TRAIN))
+    timed = TRAIN.replace("            # inner", "            tracker.log('pid', os.getpid())\n            # inner")
+    project.commit(program(timed))
     for seed in seeds:
         project.record(f"seed={seed}")
-    project.commit(program(TRAIN, inner=PROBE))
+    project.commit(program(timed, inner=PROBE))
     airflow.add(f"{dag_id}.py", REPLAY.format(dag_id=dag_id, repository=str(project.folder)))
     return project
 
@@ -135,7 +136,7 @@ def asked(airflow: Airflow, folder: Path, dag_id: str, *, seeds: tuple[int, ...]
 def conf(project: Project) -> dict[str, Any]:
     """What the trigger form is filled with."""
     branch = (project.folder / ".git" / "HEAD").read_text().strip().removeprefix("ref: refs/heads/")
-    return {"names": ["probe"], "store": str(project.url), "branch": branch}
+    return {"names": ["probe"], "ignore": ["pid"], "store": str(project.url), "branch": branch}
 
 
 def test_two_runs_that_ask_the_same(airflow: Airflow, tmp_path: Path) -> None:

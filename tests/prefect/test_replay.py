@@ -102,9 +102,10 @@ def test_tasks_are_called_again_without_a_server(flows: Flows, monkeypatch: pyte
 
 def test_the_flow_asks_what_is_new_on_a_branch(tmp_path: Path) -> None:
     """Runs of two versions, a probe that is pushed, and the repository of the runs gone: exact, and asked once."""
-    project = Project.make(tmp_path, TRAIN.format(seed=1))
+    timed = TRAIN + "import os\ntracker.log('pid', os.getpid())  # never the same\n"
+    project = Project.make(tmp_path, timed.format(seed=1))
     project.record()
-    project.repo.write("train.py", TRAIN.format(seed=2))
+    project.repo.write("train.py", timed.format(seed=2))
     project.repo.commit("second")
     project.record()
     project.repo.write("train.py", project.probed("grad =", "tracker.log('grad_norm', abs(grad))"))
@@ -112,7 +113,8 @@ def test_the_flow_asks_what_is_new_on_a_branch(tmp_path: Path) -> None:
     project.repo.git("clone", "-q", "--bare", str(project.repo.folder), str(tmp_path / "pushed.git"))
     shutil.rmtree(project.repo.folder)
 
-    states = hindsight_replay(repository=str(tmp_path / "pushed.git"), store=project.store.url, workers=2)
+    pushed, ignore = str(tmp_path / "pushed.git"), ["pid"]
+    states = hindsight_replay(repository=pushed, ignore=ignore, store=project.store.url, workers=2)
 
     assert list(states.values()) == ["exact", "exact"]
     assert len(answers(tmp_path / "store", "epoch", "step", "grad_norm")) == 2 * 20

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.code.conftest import Repo
 from tracker.errors import InputError
 from tracker.replay.documents import Plan, PlannedRun, Question, Slice
 from tracker.replay.unattended import read_question, trim
@@ -35,3 +38,17 @@ def test_a_question_needs_a_repository() -> None:
     """What is missing is named, with where to set it."""
     with pytest.raises(InputError, match="hindsight_repository"):
         read_question(open_store("memory://no-repository"), {})
+
+
+def test_metrics_that_differ_by_nature(tmp_path: Path) -> None:
+    """As lines or between commas, as a form gives them."""
+    repo = Repo(tmp_path / "project", commit=False)
+    repo.write("train.py", "import tracker\ntracker.log('x', 1)\n")
+    repo.commit("first")
+    branch = repo.git("symbolic-ref", "--short", "HEAD").strip()
+    params = {"names": "x", "ignore": "seconds, pid\nhost", "repository": str(repo.folder), "branch": branch}
+
+    asked = read_question(open_store("memory://ignored"), params)
+
+    assert asked is not None
+    assert asked.question.ignored == ("host", "pid", "seconds")

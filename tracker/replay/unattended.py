@@ -55,6 +55,7 @@ def read_question(store: Store, params: Mapping[str, Any]) -> Asked | None:
         where=params.get("where") or None,
         iterations=_listed(params.get("iterations"), separator=None),
         overrides=_listed(params.get("overrides"), separator=None),
+        ignored=_listed(params.get("ignore")),
     )
     return Asked(question, sources, probes)
 
