@@ -191,6 +191,7 @@ class _RunCall(_ScopedCall):
         self.run = begin_run(replace(origin, parent=around, call=call), options)
         self.run.launch = place.launch_key if place else None
         super().__init__(tracking, self.run.recorder.root)
+        self.ending = place.ending if place is not None else None
         if place is not None:
             _open.append(place.launch_key)
         if place is not None and place.on_begin is not None:
@@ -201,7 +202,11 @@ class _RunCall(_ScopedCall):
             _open.remove(self.run.launch)
         if exc is None and self.result is not None:
             log("returned", shown(self.result))
-        end_run(self.run, failure=exc, status=None if exc is None else status_of(exc))
+        told = self.ending(self.result) if exc is None and self.ending is not None else None
+        if told is not None:
+            end_run(self.run, failure=told.failure, status=told.status)
+        else:
+            end_run(self.run, failure=exc, status=None if exc is None else status_of(exc))
 
 
 class _RankCall(_ScopedCall):

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -14,6 +14,13 @@ from tracker.store.documents import Status
 
 if TYPE_CHECKING:
     from tracker.record.run import Run
+
+
+class Ending(NamedTuple):
+    """How a try ended, as what it returned tells."""
+
+    failure: BaseException | None
+    status: Status
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +40,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     on_begin: Callable[[Run], None] | None = None  # called with the run of this try
     kept: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     """Of named arguments those that can be recorded: without the objects that the engine gives to every call."""
+    ending: Callable[[Any], Ending | None] | None = None
+    """What the engine reads out of a returned value: some fail without raising anything."""
     settings: Callable[[], dict[str, Any]] | None = None
     """What the engine's own configuration says of the store; ``@tracked`` itself and the environment come first."""
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracker.decorators.places import Place
 from tracker.decorators.prefect_plain import call_plainly, plain_place
+from tracker.decorators.prefect_states import ending_of
 from tracker.decorators.prefect_stores import configured_store
 
 from tracker.record.lifecycle import active_run
 from tracker.record.replaying import order
 from tracker.secrets import mask_url
 from tracker.store.documents import Status
+
+if TYPE_CHECKING:
+    from tracker.record.run import Run
 
 _MOST_KEPT = 64
 _MEANING: dict[str, Status] = {
@@ -71,6 +75,13 @@ def end_lost_runs(flow: Any, flow_run: Any, state: Any) -> None:
     hook(flow, flow_run, state)
 
 
+def _leave_link(run: Run) -> None:
+    """See ``tracker.decorators.prefect_links``, which is imported when it is needed."""
+    from tracker.decorators.prefect_links import leave_link
+
+    leave_link(run)
+
+
 def status_of(exc: BaseException) -> Status | None:
     """A suspended flow run goes on later, a cancelled one was killed."""
     return next((_MEANING[name] for name in _MEANING.keys() & _names(type(exc))), None)
@@ -114,6 +125,7 @@ def _of_task(task_run: Any, task: Any, flow_run: Any, flow_context: Any) -> Plac
         parent_key=None if task_run.flow_run_id is None else flow_key(task_run.flow_run_id),
         details={name: value for name, value in details.items() if value is not None},
         tags=tuple(sorted(task_run.tags)),
+        ending=ending_of,
         settings=configured_store,
     )
 
@@ -138,6 +150,8 @@ def _of_flow(flow_run: Any, flow: Any) -> Place:
         parent_key=_key_of_parent(flow_run),
         details={name: value for name, value in details.items() if value is not None},
         tags=tuple(sorted(flow_run.tags)),
+        on_begin=_leave_link if flow_run.run_count <= 1 else None,
+        ending=ending_of,
         settings=configured_store,
     )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import Any
 
 import pytest
 from prefect import flow, task
 from prefect.cache_policies import INPUTS, NO_CACHE
-from prefect.states import Completed, State
+from prefect.client.orchestration import get_client
+from prefect.futures import PrefectFuture
+from prefect.states import Cancelled, Completed, Failed, State
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from tracker.decorators import tracked
 
@@ -63,6 +66,11 @@ def test_a_flow_and_its_tasks_are_runs_and_children(store: str, server: PrefectS
     assert parent.start is not None
     told = parent.start.orchestrator
     assert (told["engine"], told["flow"], told["run_count"]) == ("prefect", "training", 1)
+    with get_client(sync_client=True) as client:
+        (link,) = client.request(
+            "POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [told["flow_run_id"]]}}}
+        ).json()
+    assert (link["type"], f"{store}/runs/{parent.run}/" in link["data"]) == ("markdown", True)
     assert told["url"] == f"http://127.0.0.1:{server.port}/runs/flow-run/{told['flow_run_id']}"
     assert tracker.dataframe("above", "returned", store=store)[["above", "returned"]].dropna().values.tolist() == [
         [2, 3]
@@ -223,7 +231,7 @@ def test_tasks_in_processes_are_children_of_their_flow(store: str) -> None:
 
 
 def test_failures_and_states_are_what_they_are_without_us(store: str) -> None:
-    """An exception goes through; a returned state is a result like any other."""
+    """An exception goes through; a returned state says how the run ended, also where nothing was raised."""
     problem = ValueError("no data")
 
     @tracked
@@ -236,12 +244,37 @@ def test_failures_and_states_are_what_they_are_without_us(store: str) -> None:
     def stating() -> State[Any]:
         return Completed(message="enough")
 
+    @task
+    def breaking(fails: bool) -> None:
+        if fails:
+            raise problem
+
+    @tracked
+    @flow
+    def giving_up() -> State[Any]:
+        return Failed(message="no use")
+
+    @tracked
+    @flow
+    def gathering() -> list[PrefectFuture[Any]]:
+        return [breaking.submit(fails) for fails in (False, True)]
+
+    @tracked
+    @flow
+    async def calling_off() -> State[Any]:
+        return Cancelled()
+
     with pytest.raises(ValueError, match="no data"):
         failing()
     assert stating(return_state=True).message == "enough"
+    assert [each(return_state=True).type.name for each in (giving_up, gathering)] == ["FAILED", "FAILED"]
+    assert asyncio.run(calling_off(return_state=True)).type.name == "CANCELLED"
 
     found = by_function(store)
-    assert [found[name].status for name in ("failing", "stating")] == ["failed", "finished"]
+    names = ("failing", "stating", "giving_up", "gathering", "calling_off")
+    assert [found[name].status for name in names] == ["failed", "finished", "failed", "failed", "killed"]
+    assert found["giving_up"].attempts[0].end.error.endswith("Failed: no use")
+    assert found["gathering"].attempts[0].end.error == "ValueError: no data"
 
 
 def test_a_store_that_is_away_does_not_change_a_flow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,5 +286,7 @@ def test_a_store_that_is_away_does_not_change_a_flow(monkeypatch: pytest.MonkeyP
     def pipeline(x: int) -> int:
         return x + 1
 
-    with pytest.warns(RuntimeWarning, match="is not tracked"):
+    with warnings.catch_warnings(record=True) as caught:  # not `pytest.warns`: sockets of Prefect's own warn, too
+        warnings.simplefilter("always")
         assert pipeline(1) == 2
+    assert [each.category for each in caught if "is not tracked" in str(each.message)] == [RuntimeWarning]
