@@ -40,6 +40,7 @@ class Proxy:
     endpoint: str
     faults: list[Fault] = field(default_factory=list)
     seen: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, what happened
+    headers: list[dict[str, str]] = field(default_factory=list)  # of the same requests, names in lower case
     released: threading.Event = field(default_factory=threading.Event)  # lets hanging answers go
     listings: dict[str, Any] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -100,7 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_any(self) -> None:
         proxy: Proxy = self.server.proxy  # type: ignore[attr-defined]
         fault = proxy.take(self.command, self.path)
-        proxy.seen.append((self.command, self.path, fault or "forwarded"))
+        with proxy.lock:
+            proxy.seen.append((self.command, self.path, fault or "forwarded"))
+            proxy.headers.append({name.lower(): value for name, value in self.headers.items()})
         if fault == "cut-request":
             self._read_half()
             return self._hang_up()

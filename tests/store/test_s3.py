@@ -103,7 +103,8 @@ def test_settings_show_no_secret() -> None:
         ({"anon": True, "endpoint_url": "http://127.0.0.1:9"}, "ObstoreDriver"),
         ({**KEYS}, "S3fsDriver"),  # no region: botocore follows AWS to it
         ({"endpoint_url": "http://127.0.0.1:9"}, "S3fsDriver"),  # no keys: botocore looks into profiles
-        ({**KEYS, "endpoint_url": "http://127.0.0.1:9", "requester_pays": True}, "S3fsDriver"),
+        ({**KEYS, "endpoint_url": "http://127.0.0.1:9", "requester_pays": True}, "ObstoreDriver"),
+        ({**KEYS, "endpoint_url": "http://127.0.0.1:9", "s3_additional_kwargs": {"ACL": "private"}}, "S3fsDriver"),
         ({**KEYS, "endpoint_url": "http://127.0.0.1:9", "config_kwargs": {"s3": {}}}, "S3fsDriver"),
         ({**KEYS, "endpoint_url": "http://127.0.0.1:9", "client": "s3fs"}, "S3fsDriver"),
         ({**KEYS, "client": "obstore"}, "ObstoreDriver"),

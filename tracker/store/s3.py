@@ -25,7 +25,10 @@ CLIENTS = ("auto", "obstore", "s3fs")
 
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 509}
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "EntityTooLarge"}
-_OPTIONS = {"key", "secret", "token", "username", "password", "anon", "endpoint_url", "client_kwargs", "config_kwargs"}
+_NAMES = ("key", "secret", "token", "username", "password", "anon", "endpoint_url", "client_kwargs", "config_kwargs")
+_OPTIONS = {*_NAMES, "requester_pays", "s3_additional_kwargs"}
+# Of s3_additional_kwargs. An ACL is none of them: obstore would send its header unsigned, which S3 refuses.
+_ENCRYPTION = {"ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
 _CLIENT = {"endpoint_url", "region_name", "aws_access_key_id", "aws_secret_access_key", "aws_session_token"}
 _CONFIG = {"connect_timeout", "read_timeout"}
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
@@ -98,7 +101,13 @@ def _connect(settings: Settings, client: str) -> Driver:
     from tracker.store import s3_obstore
 
     forked = s3_obstore.belongs_to_parent()
-    if client == "obstore" or (client == "auto" and not forked and _obstore_suffices(settings)):
+    strange = _strange_to_obstore(settings)
+    if client == "obstore" and strange:
+        raise BadSetting(
+            f"the S3 client obstore does not know {', '.join(strange)}, and what was asked for must not be left out "
+            "silently: choose the client auto or s3fs, or take these out of storage_options"
+        )
+    if client == "obstore" or (client == "auto" and not forked and not strange and _obstore_suffices(settings)):
         if forked:
             raise StoreUnavailable(
                 f"{settings.where} cannot be reached from this forked process: the S3 client obstore was used before "
@@ -117,19 +126,25 @@ def _require(package: str) -> None:
         raise MissingExtra(f"{package} is needed for stores on S3: pip install 'hindsight-tracker[s3]'")
 
 
+def _strange_to_obstore(settings: Settings) -> list[str]:
+    """The names in storage options that only s3fs understands."""
+    parts = {
+        "": (settings.options, _OPTIONS),
+        "client_kwargs.": (settings.options.get("client_kwargs"), _CLIENT),
+        "config_kwargs.": (settings.options.get("config_kwargs"), _CONFIG),
+        "s3_additional_kwargs.": (settings.options.get("s3_additional_kwargs"), _ENCRYPTION),
+    }
+    return [f"{part}{name}" for part, (given, known) in parts.items() for name in given or {} if name not in known]
+
+
 def _obstore_suffices(settings: Settings) -> bool:
-    """Whether obstore is there and understands all that was set; it finds no profiles and no region by itself."""
-    options, environ = settings.options, os.environ
-    understood = (
-        options.keys() <= _OPTIONS
-        and (options.get("client_kwargs") or {}).keys() <= _CLIENT
-        and (options.get("config_kwargs") or {}).keys() <= _CONFIG
-        and (not environ.get("AWS_CA_BUNDLE") or str(settings.endpoint).startswith("http:"))
-    )
+    """Whether obstore is there and finds what it needs; it finds no profiles and no region by itself."""
+    environ = os.environ
+    trusted = not environ.get("AWS_CA_BUNDLE") or str(settings.endpoint).startswith("http:")
     has_keys = (
         settings.anonymous or settings.key or ("AWS_PROFILE" not in environ and any(environ.get(k) for k in _KEYS))
     )
-    return bool(find_spec("obstore") and understood and has_keys and (settings.region or settings.endpoint))
+    return bool(find_spec("obstore") and trusted and has_keys and (settings.region or settings.endpoint))
 
 
 def refusal(status: int | None, code: str, text: str, *, key: str, where: str) -> Exception:

@@ -142,6 +142,7 @@ class ObstoreDriver:
 def _client(settings: Settings, *, max_retries: int) -> Any:
     from obstore.store import S3Store
 
+    encryption = settings.options.get("s3_additional_kwargs") or {}
     config = {
         "access_key_id": settings.key,
         "secret_access_key": settings.secret,
@@ -149,6 +150,10 @@ def _client(settings: Settings, *, max_retries: int) -> Any:
         "endpoint": settings.endpoint,
         "region": settings.region or "us-east-1",
         "skip_signature": settings.anonymous or None,
+        "request_payer": settings.options.get("requester_pays") or None,
+        "server_side_encryption": encryption.get("ServerSideEncryption"),
+        "sse_kms_key_id": encryption.get("SSEKMSKeyId"),
+        "sse_bucket_key_enabled": encryption.get("BucketKeyEnabled"),
     }
     return S3Store(
         settings.bucket,
