@@ -18,11 +18,22 @@ from tracker.read.parallel import each
 from tracker.read.summary import Summary, read_summary
 from tracker.store import ids, keys
 from tracker.store.base import Store
-from tracker.store.documents import CodeDocument, EndDocument, Lease, RunDocument, StartDocument, Status, decode
+from tracker.store.documents import (
+    CodeDocument,
+    EndDocument,
+    Lease,
+    Mark,
+    RunDocument,
+    StartDocument,
+    Status,
+    decode,
+)
 from tracker.store.leases import derive_status
+from tracker.store.marks import is_pinned, tags_after
 from tracker.store.segments import last_record
 
 LATEST = "latest"
+_MARKS = "marks"  # beside the ids of attempts
 Document = TypeVar("Document", bound=msgspec.Struct)
 
 
@@ -80,6 +91,7 @@ class RunView:
     document: RunDocument
     attempts: tuple[AttemptView, ...]
     store: Store = field(repr=False)
+    marks: tuple[Mark, ...] = ()  # changes of its tags and its pin, in the order of time
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
@@ -117,8 +129,13 @@ class RunView:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Its tags."""
-        return self.document.tags
+        """Its tags: those that it was given at the start, as they were changed since."""
+        return tags_after(self.document.tags, self.marks)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it is kept whatever policies of retention say."""
+        return is_pinned(self.marks)
 
     @property
     def started(self) -> datetime:
@@ -213,6 +230,8 @@ def _note(found: dict[str, dict[str, set[str]]], key: str) -> None:
         return
     if parts[2:] == ["run.json"]:
         found.setdefault(parts[1], {})
+    elif len(parts) == 4 and parts[2] == "marks":
+        found.setdefault(parts[1], {}).setdefault(_MARKS, set()).add(key)
     elif len(parts) == 5 and parts[2] == "attempts" and ids.is_id(parts[3]):
         found.setdefault(parts[1], {}).setdefault(parts[3], set()).add(parts[4])
 
@@ -222,14 +241,15 @@ def _view(store: Store, run: str, attempts: Mapping[str, Collection[str]], now: 
     if document is None:
         return None  # damaged (and warned of), or not yet arrived
     views = []
-    for number, attempt in enumerate(sorted(attempts), 1):
+    marks = [_document(store, key, Mark) for key in sorted(attempts.get(_MARKS, ()))]
+    for number, attempt in enumerate(sorted(attempts.keys() - {_MARKS}), 1):
         end = lease = None
         if "end.json" in attempts[attempt]:
             end = _document(store, keys.attempt_document(run, attempt, "end"), EndDocument)
         if end is None and "lease.json" in attempts[attempt]:
             lease = _document(store, keys.attempt_document(run, attempt, "lease"), Lease)
         views.append(AttemptView(run, attempt, number, store, now, end, lease))
-    return RunView(document, tuple(views), store)
+    return RunView(document, tuple(views), store, tuple(mark for mark in marks if mark is not None))
 
 
 def _document(store: Store, key: str, kind: type[Document]) -> Document | None:

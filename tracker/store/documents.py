@@ -53,6 +53,41 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     tags: tuple[str, ...] = ()
 
 
+class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``marks/<mark>.json`` of a run: one change of its tags or its pin. The later one wins; ids sort by time."""
+
+    run: str
+    mark: str
+    at: float
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    pinned: bool | None = None  # None: as it was
+
+
+class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``removed/<run>.json``: the run was removed from this store on purpose, and no sync brings it back."""
+
+    run: str
+    removed: float
+    reason: str = ""
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``holds/<hold>.json``: a writer found these keys and is about to name them; ``everything``: it may find any."""
+
+    hold: str
+    created: float
+    keys: tuple[str, ...] = ()
+    everything: bool = False
+
+
+class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """``sweeps/<sweep>.json``: payloads that nothing needs are being deleted."""
+
+    sweep: str
+    created: float
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What to execute to run this again: a script with its command line, or a function."""
 

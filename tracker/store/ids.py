@@ -42,6 +42,16 @@ def new_id() -> str:
             if _counter > 0xFFF:
                 _last_ms, _counter = _last_ms + 1, 0
         milliseconds, counter = _last_ms, _counter
+    return _made_of(milliseconds, counter)
+
+
+def later_id(than: str) -> str:
+    """A new id that sorts after another one, also when that was made by a clock ahead of ours."""
+    found = new_id()
+    return found if found > than else _made_of(created_ms(than) + 1, 0)
+
+
+def _made_of(milliseconds: int, counter: int) -> str:
     random_bits = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
     number = (milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | random_bits
     return _to_text(number, ID_LENGTH)

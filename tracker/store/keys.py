@@ -17,9 +17,17 @@ RUNS = "runs/"
 OBJECTS = "objects/"
 CODE = "code/"
 REPLAYS = "replays/"
+REMOVED = "removed/"
+HOLDS = "holds/"
+SWEEPS = "sweeps/"
 RUN_PATH = "@run"
 OUTPUT_PATH = "@output"
 SYSTEM_LOOP = "@system"
+INDEX = "index/"  # derived from the runs; may be deleted at any moment
+INDEX_FORMAT = "index/format.json"
+INDEX_RUNS = "index/runs/"
+INDEX_DATA = "index/data/"
+INDEX_CHANGED = "index/changed/"
 
 _SHARD = re.compile(r"[0-9a-hjkmnp-tv-z]{26}(_[0-9a-hjkmnp-tv-z]{8})?")
 _SEGMENT = re.compile(r"(?P<shard>[0-9a-z_]+)-(?P<first>\d{10,19})-(?P<last>\d{10,19})(\.(?P<part>\d{1,4}))?\.parquet")
@@ -27,6 +35,7 @@ _JOURNAL = re.compile(r"(?P<shard>[0-9a-z_]+)-(?P<first>\d{10,19})\.journal")
 _SAFE_PART = r"""(?!\.{1,2}(?:/|\Z))[^/\\:"<>|?*\x00-\x1f\x7f]+"""
 _SAFE_KEY = re.compile(f"{_SAFE_PART}(?:/{_SAFE_PART})*")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_TABLE = re.compile(r"[0-9a-f]{16}")
 _MAX_PART_CHARS, _CUT_PART_CHARS = 200, 150
 _MAX_KEY_BYTES = 900  # S3 takes 1024; the prefix of the store needs some of it
 
@@ -63,6 +72,36 @@ def attempt_document(run: str, attempt: str, name: str) -> str:
     if name not in {"start", "code", "invocation", "lease", "end"} or not is_id(attempt):
         raise BadKey(f"{name!r} of attempt {attempt!r} is not a document of an attempt")
     return f"{attempts_folder(run)}{attempt}/{name}.json"
+
+
+def marks_folder(run: str) -> str:
+    """``runs/<run>/marks/``: changes of a run's tags and of its pin."""
+    return f"{run_folder(run)}marks/"
+
+
+def mark_document(run: str, mark: str) -> str:
+    return f"{marks_folder(run)}{_id(mark, 'a mark')}.json"
+
+
+def removal_document(run: str) -> str:
+    """Key of what says that a run was removed here."""
+    return f"{REMOVED}{_id(run, 'a run')}.json"
+
+
+def hold_document(hold: str) -> str:
+    """Key of what a writer is about to name."""
+    return f"{HOLDS}{_id(hold, 'a hold')}.json"
+
+
+def sweep_document(sweep: str) -> str:
+    """Key of what says that unneeded payloads are being deleted."""
+    return f"{SWEEPS}{_id(sweep, 'a sweep')}.json"
+
+
+def _id(text: str, what: str) -> str:
+    if not is_id(text):
+        raise BadKey(f"{text!r} is not the id of {what}")
+    return text
 
 
 def launch_document(launch_key: str) -> str:
@@ -132,6 +171,27 @@ def watch_document(repository: str, branch: str, look: str) -> str:
     if not is_id(look):
         raise BadKey(f"{look!r} is not the id of a look at a branch")
     return f"{watch_folder(repository, branch)}{look}.json"
+
+
+def change_marker(run: str, marker: str) -> str:
+    """Key that says that a run has changed, or is about to, since it was read for the index."""
+    if not is_id(run) or not is_id(marker):
+        raise BadKey(f"{marker!r} is not the id of a change of run {run!r}")
+    return f"{INDEX_CHANGED}{run}/{marker}"
+
+
+def index_runs(batch: str) -> str:
+    """Key of the rows of a batch of the index: one for each run."""
+    if not is_id(batch):
+        raise BadKey(f"{batch!r} is not the id of a batch of the index")
+    return f"{INDEX_RUNS}{batch}.parquet"
+
+
+def index_data(table: str, batch: str, number: int) -> str:
+    """Key of the records of many runs whose tables are alike; ``table`` is the hash of what they have in common."""
+    if not _TABLE.fullmatch(table) or not is_id(batch) or not 0 <= number < 10**6:
+        raise BadKey(f"table {table!r}, part {number!r} of batch {batch!r} of the index has no key")
+    return f"{INDEX_DATA}{table}/{batch}-{number:06d}.parquet"
 
 
 def path_part(loops: Iterable[str]) -> str:

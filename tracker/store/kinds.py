@@ -51,6 +51,11 @@ class Kind:
     needs: Callable[[Any], Iterator[Need]] = _nothing
     merge: Merge | None = None
 
+    @property
+    def has_needs(self) -> bool:
+        """Whether documents of this kind may name keys that they need."""
+        return self.needs is not _nothing
+
     def fits(self, key: str) -> bool:
         """Whether a key is one of these documents, by its name."""
         return re.fullmatch(self.pattern, key) is not None
@@ -83,6 +88,15 @@ KINDS = (
         told_key=lambda found: keys.run_document(found.run),
         merge=merging.runs,
     ),
+    Kind(
+        rf"runs/{ID}/marks/{ID}\.json",
+        documents.Mark,
+        told_key=lambda found: keys.mark_document(found.run, found.mark),
+        owner=lambda found: keys.run_document(found.run),
+    ),
+    Kind(rf"removed/{ID}\.json", documents.Removal, told_key=lambda found: keys.removal_document(found.run)),
+    Kind(rf"holds/{ID}\.json", documents.Hold, told_key=lambda found: keys.hold_document(found.hold)),
+    Kind(rf"sweeps/{ID}\.json", documents.Sweep, told_key=lambda found: keys.sweep_document(found.sweep)),
     Kind(
         rf"{ATTEMPT}/start\.json",
         documents.StartDocument,
