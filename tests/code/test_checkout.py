@@ -275,7 +275,18 @@ def test_links_that_lead_out_are_refused_however_they_do_it(
 
 
 @pytest.mark.parametrize(
-    "paths", [["../evil"], ["/tmp/evil"], [".git/config"], ["a/./b"], ["a//b"], ["link", "link/evil"], [""]]
+    "paths",
+    [
+        ["../evil"],
+        ["/tmp/evil"],
+        [".git/config"],
+        ["a/./b"],
+        ["a//b"],
+        ["link", "link/evil"],
+        ["link", "link/link"],
+        ["link", "link/x/link"],
+        [""],
+    ],
 )
 def test_hostile_lists_of_files_are_refused(store: Store, tmp_path: Path, paths: list[str]) -> None:
     """A snapshot of a folder without git is held to the same rules."""
@@ -283,7 +294,7 @@ def test_hostile_lists_of_files_are_refused(store: Store, tmp_path: Path, paths:
     content = os.fsencode(tmp_path / "outside")
     digest = blake3(content).hexdigest()
     store.put(keys.object_key(digest), content)
-    kinds = ["link" if path == "link" else "file" for path in paths]
+    kinds = ["link" if path.endswith("link") else "file" for path in paths]
     files = tuple(
         CodeFile(path=path, digest=digest, size_bytes=len(content), kind=kind)  # type: ignore[arg-type]
         for path, kind in zip(paths, kinds, strict=True)

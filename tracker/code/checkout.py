@@ -109,6 +109,8 @@ def _write_files(store: Store, snapshot: Snapshot, folder: Path) -> None:
         target = folder / path
         content = get_object(store, file.digest)
         try:
+            if os.path.realpath(target.parent) != str(target.parent):
+                raise OSError("it leads through a link")  # not even folders or links are made where another one leads
             target.parent.mkdir(parents=True, exist_ok=True)
             _write_file(target, file, content)
         except OSError as exc:
