@@ -13,6 +13,7 @@ import numpy as np
 import tracker
 from tracker.code.verification import check_snapshot
 from tracker.replay.kinds import ALL_KINDS
+from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.verify import Report, verify
 
@@ -98,5 +99,6 @@ def sound(store: Store) -> bool:
 
 
 def contents(store: Store) -> dict[str, bytes]:
-    """Every key but the format, with its bytes."""
-    return {info.key: store.get(info.key) for info in store.list() if info.key not in ("format.json", ".gitignore")}
+    """Every key but the format and the index, with its bytes."""
+    own = [info.key for info in store.list() if not info.key.startswith(keys.INDEX)]
+    return {key: store.get(key) for key in own if key not in ("format.json", ".gitignore")}

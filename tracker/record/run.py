@@ -8,6 +8,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,10 +17,10 @@ from typing import Any
 import msgspec
 
 from tracker.config import Settings
-from tracker.errors import Unavailable
+from tracker.errors import HindsightError, Unavailable
 from tracker.record.background import BACKGROUND
 from tracker.record.context import set_scope
-from tracker.record.identity import Identity, Membership, claim_attempt, claim_document, claim_id, membership
+from tracker.record.identity import Identity, Membership, claim_attempt, claim_document, claim_id, has_run, membership
 from tracker.record.log import log
 from tracker.record.recorder import CLOSED, Recorder
 from tracker.record.scope import Frame
@@ -28,6 +30,7 @@ from tracker.record.spool import spool_for
 from tracker.secrets import mask_text
 from tracker.store import ids, keys
 from tracker.store.base import Store
+from tracker.store.changes import changing, note_change
 from tracker.store.documents import (
     CodeDocument,
     EndDocument,
@@ -79,7 +82,8 @@ class Run:
         if member is None:
             self.id, self._pid = claim_id(home, identity, self.spool), os.getpid()
             self.attempt = claim_attempt(home, identity)
-            self._renew_lease()  # before the run is seen, so that nobody takes it for a dead one
+            with self._noted(home, identity):
+                self._renew_lease()  # before the run is seen, so that nobody takes it for a dead one
             self.document = claim_document(home, identity, self.id, self.started)
         else:
             self.id, self.attempt, self._pid = member.run, member.attempt, _ANOTHER_PROCESS
@@ -91,7 +95,7 @@ class Run:
         self.ended: Status | None = None
         self.failure: ErrorInfo | None = None
         self.exit_code: int | None = None
-        self.shipper = Shipper(store, recorder, live=self.spool is store)
+        self.shipper = self._shipper(is_owner=member is None, live=self.spool is store)
         self.sampler: Sampler | None = None
         self.code: CodeDocument | None = None  # once the snapshot is taken
         self.code_taken = threading.Event()
@@ -109,6 +113,13 @@ class Run:
         }
         self._samples = 0
         self._attach()
+
+    def _noted(self, home: Store, identity: Identity) -> AbstractContextManager[None]:
+        """Note the change that a further attempt is to a run that had ended."""
+        named = identity.run is not None or identity.launch_key is not None
+        if named and home is self.store and has_run(home, self.id):
+            return changing(home, self.id)
+        return nullcontext()
 
     def __repr__(self) -> str:
         return f"<Run {self.short} of {self.project} in {self.store.url}: {self.ended or 'running'}>"
@@ -138,9 +149,18 @@ class Run:
 
     def _forked(self, recorder: Recorder) -> None:
         """In a forked child with its first record: seal for itself, and leave the run's documents to the parent."""
-        self.shipper = Shipper(self.store, recorder, live=self.shipper.live)
+        self.shipper = self._shipper(is_owner=False, live=self.shipper.live)
         self._lock = threading.RLock()
         BACKGROUND.add(self)
+
+    def _shipper(self, *, is_owner: bool, live: bool) -> Shipper:
+        """What publishes the records of this process; the attempt of another may have its end before that."""
+        if is_owner:
+            return Shipper(self.store, self.recorder, live=live)
+        if live:
+            with suppress(HindsightError):  # the journal that comes now is a change that readers look for
+                note_change(self.store, self.id)
+        return Shipper(self.store, self.recorder, live=live, noted=partial(changing, self.store, self.id))
 
     @property
     def is_child(self) -> bool:

@@ -22,9 +22,17 @@ class Shipper:
     with growing pauses.
     """
 
-    def __init__(self, store: Store, recorder: Recorder, *, live: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        recorder: Recorder,
+        *,
+        live: bool,
+        noted: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
         self.store, self.recorder = store, recorder
         self.live = live  # whether readers see the journals themselves, so that open ones need not be flushed
+        self._noted = noted  # for a run that may have ended: its index learns of what is published
         self.totals = Totals()
         self._lock = threading.Lock()
         self._flushes = 0
@@ -64,9 +72,10 @@ class Shipper:
                 return not self.recorder.full
             merge = journal.sealed_to > 0 and self._flushes % _MERGE_EVERY == _MERGE_EVERY - 1
             try:
-                sealed = seal(self.store, found, 0 if merge else journal.sealed_to, stop)
-                if merge:
-                    remove_covered(self.store, sealed)
+                with self._noted():
+                    sealed = seal(self.store, found, 0 if merge else journal.sealed_to, stop)
+                    if merge:
+                        remove_covered(self.store, sealed)
             except Exception as exc:  # noqa: BLE001  whatever it is, the journal stays and holds everything
                 self._failed(exc)
                 return False
@@ -94,10 +103,11 @@ class Shipper:
             return True
         try:
             preload(SEALING)
-            sealed = seal(self.store, journal.frames())
-            if journal.sealed_to > 0:
-                remove_covered(self.store, sealed)
-            journal.remove()
+            with self._noted():
+                sealed = seal(self.store, journal.frames())
+                if journal.sealed_to > 0:
+                    remove_covered(self.store, sealed)
+                journal.remove()
         except Exception as exc:  # noqa: BLE001  whatever it is, the journal stays and holds everything
             self._failed(exc)
             return False

@@ -13,6 +13,7 @@ from tracker.read.values import Column
 from tracker.replay.relogged import Logged, Path, present
 from tracker.store import keys
 from tracker.store.base import Store
+from tracker.store.changes import changing
 from tracker.store.documents import FORMAT_NUMBER
 from tracker.store.ids import ALPHABET, SHORT_LENGTH
 from tracker.store.keys import SegmentKey
@@ -48,6 +49,11 @@ def file_answers(store: Store, run: str, answers: Logged, *, replay: str, number
     Doing it twice, or twice at once, publishes the same keys; each put is atomic, and a crash in between leaves some of
     the segments, which the next try replaces.
     """
+    with changing(store, run):
+        return _publish(store, run, answers, replay=replay, number=number, fidelity=fidelity)
+
+
+def _publish(store: Store, run: str, answers: Logged, *, replay: str, number: int, fidelity: str) -> Filed:
     shard = shard_of(replay, number)
     values, published = 0, []
     for path, batch in sorted(answers.items()):

@@ -83,7 +83,7 @@ def _found(info: Info, category: Category, kind: ProblemKind, detail: str) -> Fi
 
 
 def _stranger(info: Info) -> Finding:
-    if info.key == ".gitignore":
+    if info.key == ".gitignore" or info.key.startswith(keys.INDEX):  # the index is derived, and its readers check it
         return Finding(info, "other")
     if info.key.startswith(_PROBE):
         return _found(info, "other", "orphaned", "left behind by an interrupted probe; it may be deleted")

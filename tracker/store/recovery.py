@@ -15,6 +15,7 @@ import msgspec
 from tracker.errors import HindsightError, KeyExists, KeyNotFound
 from tracker.store import durable, frames, keys
 from tracker.store.base import Store
+from tracker.store.changes import changing
 from tracker.store.documents import EndDocument, Launch, Lease, RunDocument, decode, encode
 from tracker.store.ids import created_ms
 from tracker.store.journals import read_journal
@@ -118,9 +119,10 @@ def _recover_journal(store: Store, path: Path, report: Recovered, prepare: Calla
             return None
         prepare()
         journal = read_journal(path)
-        sealed = seal(store, journal)
-        remove_covered(store, sealed)
-        path.unlink(missing_ok=True)
+        with changing(store, journal.header.run):
+            sealed = seal(store, journal)
+            remove_covered(store, sealed)
+            path.unlink(missing_ok=True)
         report.journals.append(path.name)
         report.records += sealed.totals.records - sealed.totals.lost_records
         report.dropped_bytes += journal.dropped_bytes + journal.holes * frames.SLOT_BYTES
@@ -175,6 +177,13 @@ def ship_documents(store: Store, source: Store, run: str, report: Recovered) -> 
     nothing newer. A launch key that another run has taken meanwhile stays that one's.
     """
     _ship_launch(store, source, run)
+    waiting = list(source.list(keys.run_folder(run)))
+    if any(not info.key.startswith(keys.journal_folder(run)) for info in waiting):
+        with changing(store, run):
+            _ship_documents(store, source, run, report)
+
+
+def _ship_documents(store: Store, source: Store, run: str, report: Recovered) -> None:
     for key in [keys.run_document(run), *(info.key for info in source.list(keys.attempts_folder(run)))]:
         try:
             store.put(key, source.get(key))
@@ -216,7 +225,8 @@ def _close_attempt(store: Store, source: Store, run: str, attempt: str, totals: 
         timings=totals.timing_documents(),
         recovered=True,
     )
-    store.put(key, encode(end))
+    with changing(store, run):
+        store.put(key, encode(end))
     report.attempts.append(attempt)
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from tracker.errors import Corrupt, KeyNotFound
 from tracker.store import documents, keys
 from tracker.store.base import Info, Store
+from tracker.store.changes import changing
 from tracker.store.kinds import Kind
 from tracker.store.objects import hash_key
 from tracker.syncing.carrying import Carrier, has
@@ -45,8 +46,9 @@ class Deleting:
             if reason is not None:
                 self.summary.kept_runs[unit.id] = reason
                 continue
-            self.source.delete([keys.run_document(unit.id)])
-            self.source.delete([*results[unit.id], *(info.key for info in unit.infos)])
+            with changing(self.source, unit.id):
+                self.source.delete([keys.run_document(unit.id)])
+                self.source.delete([*results[unit.id], *(info.key for info in unit.infos)])
             _remove_empty_folders(self.source, unit.prefix)
             self.record.units.pop(unit.prefix, None)
             self.summary.deleted_runs.append(unit.id)

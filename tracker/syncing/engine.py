@@ -7,6 +7,7 @@ from itertools import groupby
 
 from tracker.store import keys
 from tracker.store.base import Info
+from tracker.store.changes import note_changes
 from tracker.store.kinds import Kind, Need
 from tracker.store.memory import MemoryStore
 from tracker.store.sealing import seal
@@ -62,6 +63,7 @@ class Engine:
         owners = {item.key: work for work in works for item in work.items}
         self.summary.left_out.update((key, STRANGER) for work in works for key in work.left_out)
         self.carrier.tally.expect(keys=len(owners), size_bytes=sum(i.info.size_bytes for w in works for i in w.items))
+        self._note_changes(works)
         failed = set(self._bring_items([item for work in works for item in work.items if item.rank < Rank.REPLAY]))
         published = {id(work): self._seal_journals(work) for work in works}
         # What was sealed or compacted since it was listed arrives the next time, and the end of its attempt after that.
@@ -70,8 +72,15 @@ class Engine:
         failed |= set(self._bring_items(ends))
         for key in failed:
             owners[key].failed = True
+        self._note_changes(works)
         for work in works:
             self._settle(work, published[id(work)])
+
+    def _note_changes(self, works: list[Work]) -> None:
+        """Before anything of these runs arrives, and after it, so that no index of the target hides it."""
+        runs = [work.unit for work in works if work.items or work.journals]
+        if not self.carrier.dry:
+            note_changes(self.carrier.target, [unit.id for unit in runs if unit.prefix.startswith(keys.RUNS)])
 
     def _look(self, unit: Unit, there: There) -> Work:
         work = self.looking.look(unit, self.record.units.get(unit.prefix), there)
