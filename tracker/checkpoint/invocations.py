@@ -18,7 +18,7 @@ from tracker.checkpoint.manifest import Tensor
 from tracker.checkpoint.payloads import Payload, describe, payload_of, read_payload
 from tracker.checkpoint.reading import StoredTensors, TensorReader
 from tracker.checkpoint.restoring import Restoring
-from tracker.checkpoint.storing import State, store_state
+from tracker.checkpoint.storing import State, StoredState, publish_state
 from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import Tree, pickled_paths
 from tracker.errors import Uncapturable
@@ -27,7 +27,7 @@ from tracker.secrets import MASK, is_secret_name, mask_text, mask_value
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.documents import decode, encode
-from tracker.store.objects import get_object, put_object
+from tracker.store.objects import get_object, store_object
 
 MAX_BYTES = 256 << 20  # of one argument; of larger ones the type and schema are recorded
 _MAX_SHOWN_CHARS = 2000
@@ -103,24 +103,30 @@ class CapturedCall:
 
     def write(self, store: Store, run: str, attempt: str) -> Invocation:
         """Store the call, its document last. Blocks; made for a thread of its own."""
-        kept = {
-            name: Kept(type=each.type, object=put_object(store, each.data), size_bytes=len(each.data))
-            for name, each in self.payloads.items()
-        }
         parts = self.trees | {f"generator.{kind}": tree for kind, tree in self.generators.items()}
-        stored = store_state(store, State(parts, self.tensors))
         document = Invocation(
             run=run,
             attempt=attempt,
             arguments=self.trees,
-            kept=kept,
+            kept={
+                name: Kept(type=each.type, object=each.digest, size_bytes=len(each.data))
+                for name, each in self.payloads.items()
+            },
             missing=self.missing,
             generators=self.generators,
-            tensors=stored.tensors,
-            rests_on=stored.rests_on,
             pickled=tuple(path for name, tree in self.trees.items() for path in pickled_paths(tree, name)),
         )
-        store.put(keys.attempt_document(run, attempt, "invocation"), encode(document))
+
+        def store_payloads() -> list[str]:
+            stored = [store_object(store, each.data) for each in self.payloads.values()]
+            return [digest for digest, is_new in stored if not is_new]
+
+        def publish(stored: StoredState) -> None:
+            nonlocal document
+            document = msgspec.structs.replace(document, tensors=stored.tensors, rests_on=stored.rests_on)
+            store.put(keys.attempt_document(run, attempt, "invocation"), encode(document))
+
+        publish_state(store, State(parts, self.tensors), None, publish, further=store_payloads)
         return document
 
 

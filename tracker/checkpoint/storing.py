@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,12 +12,15 @@ from tracker.checkpoint.manifest import Manifest, Tensor
 from tracker.checkpoint.safetensors_file import write_file
 from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import Tree, tensor_places
+from tracker.errors import Conflict
 from tracker.store.base import Store
-from tracker.store.objects import put_object
+from tracker.store.holds import relying
+from tracker.store.keys import object_key
+from tracker.store.objects import store_object
 
 Item = TypeVar("Item", bound=tuple[Any, ...])
 
-__all__ = ["State", "StoredState", "hash_parts", "hash_whole", "store_state"]
+__all__ = ["State", "StoredState", "hash_parts", "hash_whole", "publish_state", "store_state"]
 
 SMALL_BYTES = 64 << 10  # below, tensors share an object
 PACK_BYTES = 16 << 20
@@ -25,6 +28,7 @@ LONGEST_CHAIN = 8
 WORTHWHILE = 0.9  # a compressed tensor larger than this part of it only makes reading slower
 CHAIN_WORTH = 0.04  # what a difference must save beyond compression alone, because its base must be read, too
 _REMEMBERED = 50_000
+_PUBLISHING_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,17 @@ class StoredState:
     known: dict[str, Tensor] = field(default_factory=dict)  # by digest: all that the run has stored
     chains: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by digest: objects below a delta
     latest: dict[str, TensorData] = field(default_factory=dict)  # by place in the trees: of the last checkpoint
+    own: set[str] = field(default_factory=set)  # objects that this process wrote, or has named in a document before
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """All objects that a document of this state names."""
+        return tuple(dict.fromkeys((*(tensor.object for tensor in self.tensors), *self.rests_on)))
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Those that were in the store before, and that nothing may name yet."""
+        return tuple(digest for digest in self.objects if digest not in self.own)
 
     @classmethod
     def of(cls, manifests: Sequence[Manifest]) -> StoredState:
@@ -81,7 +96,33 @@ def store_state(store: Store, state: State, base: StoredState | None = None) -> 
         known=known,
         chains={digest: chain for digest, chain in writer.chains.items() if digest in known},
         latest=named,
+        own=writer.own,
     )
+
+
+def publish_state(
+    store: Store,
+    state: State,
+    base: StoredState | None,
+    publish: Callable[[StoredState], None],
+    *,
+    further: Callable[[], Iterable[str]] = tuple,
+) -> StoredState:
+    """Write a state and call ``publish`` for the document that names it, when all that it names is there for good.
+
+    What was found in the store may be swept away before the document is there; then everything is written anew.
+    ``further`` stores other payloads of the document and gives the digests of those that were found. Blocks while a
+    sweep is at work. ``Conflict`` when sweeps take it away again and again.
+    """
+    for _ in range(_PUBLISHING_TRIES):
+        found, stored = further(), store_state(store, state, base)
+        with relying(store, map(object_key, (*found, *stored.found))) as gone:
+            if not gone:
+                publish(stored)
+                stored.own.update(stored.objects)
+                return stored
+        base = None
+    raise Conflict(f"payloads of {store.url} were deleted {_PUBLISHING_TRIES} times while they were about to be used")
 
 
 class _Writer:
@@ -89,7 +130,7 @@ class _Writer:
 
     def __init__(self, store: Store, base: StoredState) -> None:
         self.store, self.latest = store, base.latest
-        self.known, self.chains = dict(base.known), dict(base.chains)
+        self.known, self.chains, self.own = dict(base.known), dict(base.chains), base.own
         self.written_bytes = 0
 
     def write(self, named: Mapping[str, TensorData]) -> None:
@@ -161,7 +202,10 @@ class _Writer:
 
     def _put(self, data: bytes) -> str:
         self.written_bytes += len(data)
-        return put_object(self.store, data)
+        digest, is_new = store_object(self.store, data)
+        if is_new:
+            self.own.add(digest)
+        return digest
 
 
 def _packs(items: Sequence[Item]) -> Iterator[list[Item]]:

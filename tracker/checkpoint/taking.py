@@ -16,7 +16,7 @@ from tracker.checkpoint.hashing import hash_parts
 from tracker.checkpoint.manifest import Manifest, Position
 from tracker.checkpoint.policy import Policy
 from tracker.checkpoint.program import Capture, begin_at, capture_state, size_of
-from tracker.checkpoint.storing import State, StoredState, store_state
+from tracker.checkpoint.storing import State, StoredState, publish_state
 from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import pickled_paths
 from tracker.errors import Unavailable
@@ -156,11 +156,20 @@ class Taker:
                 self._idle.set()
 
     def _write(self, capture: Capture, manifest: Manifest) -> None:
+        began, written_s = time.thread_time(), 0.0
+        state = State(capture.parts(), capture.tensors)
+
+        def publish(stored: StoredState) -> None:
+            nonlocal written_s
+            written_s = time.thread_time() - began
+            self._publish(manifest, stored, written_s)
+
+        self._stored = publish_state(self.run.store, state, self._stored, publish)
+        self.policy.wrote(written_s, manifest.size_bytes, copied_s=manifest.cost_s)
+
+    def _publish(self, manifest: Manifest, stored: StoredState, written_s: float) -> None:
         import msgspec
 
-        began = time.thread_time()
-        self._stored = stored = store_state(self.run.store, State(capture.parts(), capture.tensors), self._stored)
-        written_s = time.thread_time() - began
         idle = [kind for kind, known in self._generators.items() if stored.hashes.get(f"generator.{kind}") == known]
         done = msgspec.structs.replace(
             manifest,
@@ -174,7 +183,6 @@ class Taker:
         )
         key = keys.checkpoint_document(manifest.run, manifest.attempt, manifest.number)
         self.run.store.put(key, encode(done))
-        self.policy.wrote(written_s, manifest.size_bytes, copied_s=manifest.cost_s)
 
     def _tell(self, problem: str) -> None:
         if problem not in self._told:

@@ -17,6 +17,7 @@ from tracker.errors import CodeError, DamagedDocument, KeyExists, KeyNotFound
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.documents import Snapshot, decode, encode
+from tracker.store.holds import relying
 
 MAX_DEPTH = 20  # bundles that a check-out may have to read
 _ANCESTORS = 8  # commits of the user that are tried as a base when this clone has never met the store
@@ -34,7 +35,9 @@ def ship(store: Store, captured: Captured) -> None:
         ship(store, module)
     if not is_shipped(store, captured.commit):
         base = _find_base(store, captured)
-        _put_bundle(store, captured, base)
+        below = [] if base is None else [name for name in (base.snapshot, base.root) if name is not None]
+        with relying(store, map(keys.code_document, below)) as gone:
+            _put_bundle(store, captured, None if gone else base)
 
 
 def is_shipped(store: Store, snapshot: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker import __version__
+from tracker.errors import Unavailable
 from tracker.record.arguments import note_argument
 from tracker.record.context import current_scope
 from tracker.record.forks import SAMPLING, SEALING, STARTING, preload
@@ -21,12 +22,16 @@ from tracker.record.identity import PARENT_VARIABLE, SHARD_VARIABLE
 from tracker.record.origin import Origin
 from tracker.record.run import Run
 from tracker.secrets import mask_text
+from tracker.store import keys
+from tracker.store.base import Store
 from tracker.store.documents import CodeDocument, Entry, StartDocument
+from tracker.store.holds import relying
 from tracker.store.recovery import mark_interrupted, recover
 
 _PATIENCE_S = 60.0  # for the code snapshot and the like, when a run ends before they are done
 _RECOVER_AGE_S = 14 * 86_400.0
 _TICK_S = 1.0
+_SNAPSHOT_TRIES = 3
 
 
 def begin(run: Run, entry: Entry, origin: Origin) -> None:
@@ -97,24 +102,41 @@ class _Start:
             self.parent.code_taken.wait(_PATIENCE_S)
             document = self.parent.code
         elif "code" in self.channels:
-            document = self._snapshot()
+            document = self._lasting_snapshot()
         if document is not None:
             self.run.code = document
+        if document is not None and self.parent is not None:
             self.run.put_document("code", document)
         self.run.code_taken.set()
 
-    def _snapshot(self) -> CodeDocument:
+    def _lasting_snapshot(self) -> CodeDocument:
+        """Take the snapshot and name it in the store; again where a sweep took it before it was named."""
+        for _ in range(_SNAPSHOT_TRIES):
+            document, home = self._snapshot()
+            wanted = [keys.code_document(document.snapshot)] if document.snapshot and home is self.run.store else []
+            try:
+                with relying(home, wanted) as gone:
+                    if not gone:
+                        self.run.put_document("code", document)
+                        return document
+            except Unavailable:
+                break  # nobody sweeps what cannot be reached
+        self.run.put_document("code", document)
+        return document
+
+    def _snapshot(self) -> tuple[CodeDocument, Store]:
         from tracker.code.snapshot import SnapshotSettings, take_snapshot
 
         run = self.run
-        settings = SnapshotSettings(max_file_bytes=run.settings.snapshot_file_bytes)
+        settings, home = SnapshotSettings(max_file_bytes=run.settings.snapshot_file_bytes), run.store
         try:
-            document = take_snapshot(run.root, run.store, settings=settings)
-            if document.problem is not None and run.spool is not run.store:  # the store is away: the code waits, too
-                document = take_snapshot(run.root, run.spool, settings=settings)
+            document = take_snapshot(run.root, home, settings=settings)
+            if document.problem is not None and run.spool is not home:  # the store is away: the code waits, too
+                home = run.spool
+                document = take_snapshot(run.root, home, settings=settings)
         except Exception as exc:  # noqa: BLE001  a run without its code is still a run; the document says why
-            return CodeDocument(problem=f"no snapshot: {type(exc).__name__}: {exc}")
-        return document
+            return CodeDocument(problem=f"no snapshot: {type(exc).__name__}: {exc}"), home
+        return document, home
 
     def _start(self) -> None:
         from tracker.code.host import capture_host

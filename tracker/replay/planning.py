@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec.structs import replace
 
-from tracker.errors import HindsightError, InputError, NameNotFound
+from tracker.errors import Conflict, HindsightError, InputError, NameNotFound
 from tracker.read.catalog import AttemptView, RunView
 from tracker.read.select import runs as select_runs
 from tracker.read.source import list_parts, steadily
@@ -27,6 +27,7 @@ from tracker.replay.world import World
 from tracker.store import ids, keys
 from tracker.store.base import Store
 from tracker.store.documents import CodeDocument, decode, encode
+from tracker.store.holds import relying
 from tracker.store.objects import put_object
 
 
@@ -96,8 +97,15 @@ def _check_overrides(question: Question, chosen: Iterable[RunView]) -> None:
 
 
 def write_plan(store: Store, plan: Plan) -> None:
-    """Publish the plan, so that any worker can take a slice of it. Atomic; writing the same plan again is harmless."""
-    store.put(keys.replay_plan(plan.replay), encode(plan))
+    """Publish the plan, so that any worker can take a slice of it. Atomic; writing the same plan again is harmless.
+
+    ``Conflict`` when the probed code was deleted since it was planned, because nothing needed it.
+    """
+    sources = {keys.object_key(run.sources) for run in plan.runs if run.sources is not None}
+    with relying(store, sorted(sources)) as gone:
+        if gone:
+            raise Conflict(f"{store.url} was swept while the plan of this replay waited: ask again, it is planned anew")
+        store.put(keys.replay_plan(plan.replay), encode(plan))
 
 
 def read_plan(store: Store, replay: str) -> Plan:

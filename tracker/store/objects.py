@@ -21,10 +21,19 @@ def put_object(store: Store, data: bytes | memoryview) -> str:
     Safe to repeat and to do from many writers at once: equal bytes have one key, so writers can only agree. An object
     of another length under this key (cut by a full disk, or by a copy that is still under way) is written anew.
     """
+    return store_object(store, data)[0]
+
+
+def store_object(store: Store, data: bytes | memoryview) -> tuple[str, bool]:
+    """As ``put_object``, and whether it was written now.
+
+    One that was found may be deleted as long as no document names it: name it inside of ``holds.relying``.
+    """
     digest = blake3(data).hexdigest()
-    if _size(store, digest) != len(data):
-        store.put(object_key(digest), data)
-    return digest
+    if _size(store, digest) == len(data):
+        return digest, False
+    store.put(object_key(digest), data)
+    return digest, True
 
 
 def put_object_file(store: Store, path: Path) -> str:

@@ -1,0 +1,173 @@
+"""Holds and sweeps: how a writer may rely on what it finds in a store while somebody deletes what nothing needs.
+
+A payload is stored once, so a writer often finds one that is there already and that no document names any more. Between
+its look and the document that names it again a sweep could delete it. So both say what they do before they look at what
+the other does: the writer puts a *hold* with the keys and then looks for sweeps, the sweep puts a *sweep* and then
+looks for holds. At least one of them sees the other: the sweep spares what is held, the writer waits for its end and
+looks again (docs/design/0018).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from tracker.errors import Corrupt, KeyNotFound, Unavailable
+from tracker.store import ids, keys
+from tracker.store.base import Info, Store
+from tracker.store.documents import Hold, Sweep, decode, encode
+
+HOLD_LIFE_S = 86_400.0  # after that its writer was killed
+EVERYTHING_LIFE_S = 3_600.0  # of one that stops every sweep; renewed while its owner is at work
+SWEEP_LIFE_S = 300.0
+_RENEW_S = 60.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
+
+
+@contextmanager
+def relying(store: Store, wanted: Iterable[str]) -> Iterator[list[str]]:
+    """Name these keys in a document inside of this block; gives those that are not there, or not any more.
+
+    Nobody deletes the others before the block ends, nor afterwards, because the document then names them. Waits while
+    a sweep is at work. A kill leaves a small key, which the next sweep removes once it is a day old.
+    """
+    named = tuple(dict.fromkeys(wanted))
+    if not named:
+        yield []
+        return
+    with _held(store, Hold(hold=ids.new_id(), created=time.time(), keys=named)):
+        yield [key for key in named if not has_key(store, key)]
+
+
+class Holding:
+    """Keeps a store from being swept at all, for those who rely on many keys; renewed by ``renew``.
+
+    ::
+
+        with Holding(target) as holding:
+            ...
+            holding.renew()
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._hold = Hold(hold=ids.new_id(), created=time.time(), everything=True)
+        self._renewed: float | None = None
+
+    def begin(self) -> None:
+        """From here on nothing is swept; waits for a sweep that is at work. Doing it again only renews."""
+        if self._renewed is None:
+            self._put()
+            _wait(self.store, keys.hold_document(self._hold.hold))
+        self.renew()
+
+    def renew(self) -> None:
+        """Say that this is still at work; a request now and then, and none before ``begin``."""
+        if self._renewed is not None and time.monotonic() - self._renewed > _RENEW_S:
+            self._put()
+
+    def end(self) -> None:
+        """Sweeps may begin again."""
+        if self._renewed is not None:
+            self._renewed = None
+            _forget(self.store, keys.hold_document(self._hold.hold))
+
+    def _put(self) -> None:
+        self._renewed = time.monotonic()
+        self.store.put(keys.hold_document(self._hold.hold), encode(self._hold))
+
+    def __enter__(self) -> Holding:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+@contextmanager
+def _held(store: Store, hold: Hold) -> Iterator[None]:
+    key = keys.hold_document(hold.hold)
+    store.put(key, encode(hold))
+    try:
+        _wait(store, key)
+        yield
+    finally:
+        _forget(store, key)
+
+
+def _forget(store: Store, key: str) -> None:
+    with suppress(Unavailable):  # it expires
+        store.delete([key])
+
+
+def _wait(store: Store, own: str) -> None:
+    """Wait until no sweep is at work. Times are the store's own: that of a key that was just written, and since."""
+    if not any(True for _ in store.list(keys.SWEEPS)):
+        return
+    began, now, pause = time.monotonic(), store.info(own).modified, _FIRST_PAUSE_S
+    while any(_lives(info, now, time.monotonic() - began) for info in store.list(keys.SWEEPS)):
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _lives(info: Info, now: float | None, since_s: float) -> bool:
+    return info.modified is None or now is None or info.modified > now + since_s - SWEEP_LIFE_S
+
+
+class Sweeping:
+    """Deletes keys that nothing needs, so that writers can see it. ``held`` and then the documents are looked at after
+    ``begin``; ``delete`` renews the announcement and takes a batch at a time.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._sweep = Sweep(sweep=ids.new_id(), created=time.time())
+        self._put_at = 0.0
+
+    def begin(self) -> float:
+        """Announce it; gives the time by the store's own clock."""
+        key = keys.sweep_document(self._sweep.sweep)
+        self._put_at = time.monotonic()
+        self.store.put(key, encode(self._sweep))
+        return self.store.info(key).modified or 0.0
+
+    def renew(self) -> None:
+        """Say that this is still at work."""
+        if time.monotonic() - self._put_at > _RENEW_S:
+            self.begin()
+
+    def delete(self, doomed: list[str]) -> None:
+        """Delete a batch."""
+        self.renew()
+        self.store.delete(doomed)
+
+    def end(self) -> None:
+        """Writers that wait go on."""
+        _forget(self.store, keys.sweep_document(self._sweep.sweep))
+
+
+def held_keys(store: Store, now: float) -> set[str] | None:
+    """What writers rely on; ``None`` while somebody relies on everything. ``now`` is the store's time."""
+    found: set[str] = set()
+    for info in store.list(keys.HOLDS):
+        age_s = now - (info.modified or now)
+        if age_s > HOLD_LIFE_S:
+            continue
+        with suppress(KeyNotFound):
+            try:
+                hold = decode(store.get(info.key), Hold, key=info.key)
+            except Corrupt:
+                return None
+            if hold.everything and age_s <= EVERYTHING_LIFE_S:
+                return None
+            found.update(hold.keys)
+    return found
+
+
+def has_key(store: Store, key: str) -> bool:
+    """Whether a store has a key."""
+    try:
+        store.info(key)
+    except KeyNotFound:
+        return False
+    return True
