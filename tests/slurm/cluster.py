@@ -7,6 +7,7 @@ import os
 import platform
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tests.servers import free_port
 
@@ -94,6 +97,19 @@ class Cluster:
         self.daemons["slurmctld"] = _start(self.folder, ["slurmctld", "-D"], {"SLURM_CONF": self.configuration})
         wait_until(lambda: self.command("scontrol", "ping", check=False).endswith("UP"), self.log)
 
+    @contextlib.contextmanager
+    def node_away(self) -> Iterator[None]:
+        """Lose the node for the duration of the block: slurmd and all that it had started are killed."""
+        node = self.command("sinfo", "-h", "-N", "-o", "%N").split()[0]
+        for process in (self.daemons["slurmd"].pid, *_of_jobs(self)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.daemons["slurmd"].wait()
+        self.command("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")  # not after SlurmdTimeout
+        yield
+        self.daemons["slurmd"] = _start_node(self)
+        wait_until(lambda: self.command("sinfo", "-h", "-p", "main", "-o", "%T") in ("idle", "mixed"), self.log)
+
     def state(self, job: str) -> str:
         """RUNNING, PENDING, COMPLETED and so on; of an array the states of its tasks, without repetition."""
         return " ".join(sorted(set(self.command("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").split())))
@@ -144,9 +160,8 @@ def _started(stack: contextlib.ExitStack) -> Cluster:
     stack.callback(_stop_all, daemons)
     _configure(folder)
     _start_munge(folder, daemons)
-    for daemon in ("slurmctld", "slurmd"):
-        more = ["-N", platform.node().partition(".")[0]] if daemon == "slurmd" else []
-        daemons[daemon] = _start(folder, [daemon, "-D", "-c", *more], {"SLURM_CONF": cluster.configuration})
+    daemons["slurmctld"] = _start(folder, ["slurmctld", "-D", "-c"], {"SLURM_CONF": cluster.configuration})
+    daemons["slurmd"] = _start_node(cluster)
 
     def is_up_or_gone() -> bool:
         gone = any(daemon.poll() is not None for daemon in daemons.values())
@@ -193,6 +208,22 @@ def _start(folder: Path, command: list[str], environment: dict[str, str]) -> sub
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def _start_node(cluster: Cluster) -> subprocess.Popen[bytes]:
+    command = ["slurmd", "-D", "-c", "-N", platform.node().partition(".")[0]]
+    return _start(cluster.folder, command, {"SLURM_CONF": cluster.configuration})
+
+
+def _of_jobs(cluster: Cluster) -> set[int]:
+    """The processes of all jobs, and Slurm's own that watch over them."""
+    found = set[int]()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            own = process.environ()
+            if own.get("SLURM_CONF") == cluster.configuration and "SLURM_JOB_ID" in own:
+                found |= {process.pid, *(each.pid for each in process.parents() if each.name() == "slurmstepd")}
+    return found
 
 
 def _stop_all(daemons: dict[str, subprocess.Popen[bytes]]) -> None:

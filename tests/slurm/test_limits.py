@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 
 from tests.slurm.cluster import Cluster, wait_until
 from tests.slurm.conftest import Project
@@ -48,13 +47,10 @@ def test_a_script_over_its_time_was_killed_and_goes_on_when_submitted_again(slur
 def test_a_job_whose_node_is_lost_goes_on(slurm: Cluster, project: Project) -> None:
     """Slurm starts it again when there is a node: a further attempt, which begins at the last checkpoint."""
     job = held_job(project)
-    (node,) = set(slurm.command("sinfo", "-h", "-N", "-o", "%N").split())
 
-    slurm.command("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
-    wait_until(lambda: slurm.state(job.job_id) in ("PENDING", "NODE_FAIL"), project.told)
-    ended(project, job, "preempted")
-    project.release()
-    slurm.command("scontrol", "update", f"nodename={node}", "state=resume", check=False)  # it may be back already
+    with slurm.node_away():
+        ended(project, job, "killed")  # nobody could tell it anything
+        project.release()
 
     assert job.result() == 16.25
     ended(project, job, "preempted", "finished")
