@@ -7,7 +7,7 @@ OTHERS := $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python $(HOME)/.pyenv/ve
           $(shell command -v python3.12 2>/dev/null) $(shell command -v python3.13 2>/dev/null)
 OTHER_VERSIONS := $(sort $(foreach python,$(OTHERS),$(shell $(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)))
 
-.PHONY: help demo test test-all test-airflow test-prefect test-slurm quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
+.PHONY: help demo test test-all test-airflow test-airflow2 .test-airflow2 test-prefect test-slurm quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
 
 help:
 	@echo "make demo    train at three commits, ask all three for a metric that none logged, draw demo-output/accuracy.png"
@@ -50,7 +50,7 @@ quick: $(VENV)/test-ready
 
 # One after the other: each uses all cores. `make --keep-going test` tells of all failures and not of the first alone.
 .NOTPARALLEL: test
-test: lint test-all $(addprefix test-,$(OTHER_VERSIONS)) test-airflow test-prefect test-slurm
+test: lint test-all $(addprefix test-,$(OTHER_VERSIONS)) test-airflow test-airflow2 test-prefect test-slurm
 
 test-all: $(VENV)/test-ready
 	$(BIN)/python $(PYTEST)
@@ -61,6 +61,18 @@ test-airflow: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python .venv-airflow/bin/python --constraint constraints.txt --constraint constraints-airflow.txt \
 	  --editable '.[airflow,s3]' 'moto[server]' psutil pytest pytest-timeout scikit-learn
 	.venv-airflow/bin/python -m pytest -q -W default tests/airflow
+
+# The same operators in Airflow 2.11, in the process of the tests: `dag.test()`, and what its pages and workers would load.
+OF_AIRFLOW_2 := $(addprefix tests/airflow/test_,tracked_tasks.py operators.py provider.py sync.py factory.py)
+test-airflow2: $(BIN)/uv
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then $(MAKE) --no-print-directory .test-airflow2; \
+	else echo "Airflow 2.11 needs Python 3.12 or older: its tests are not run"; fi
+
+.test-airflow2:
+	test -x .venv-airflow2/bin/python || $(PYTHON) -m venv .venv-airflow2
+	$(BIN)/uv pip install --quiet --python .venv-airflow2/bin/python --constraint constraints-airflow2.txt \
+	  --editable '.[airflow,s3]' 'apache-airflow<3' 'moto[server]' psutil pytest pytest-timeout scikit-learn
+	.venv-airflow2/bin/python -m pytest -q -W default $(OF_AIRFLOW_2)
 
 # A real Prefect server and real runners.
 test-prefect: $(BIN)/uv

@@ -5,7 +5,7 @@ The source is the connection ``hindsight_default`` (or HINDSIGHT_STORE), the tar
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG
 from tracker.operators import SyncOperator
 
 with DAG(

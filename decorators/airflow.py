@@ -129,8 +129,11 @@ def without_own_objects(named: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_own(value: Any) -> bool:
-    ours = any(base.__module__.partition(".")[0] == "airflow" for base in type(value).__mro__)
-    return ours and type(value).__name__ not in _PLAIN_FORMS
+    kind = type(value)
+    if (kind.__module__, kind.__name__) == ("builtins", "Proxy"):
+        return True  # what Airflow 2 wraps the names of its context in that it deprecates
+    ours = any(base.__module__.partition(".")[0] == "airflow" for base in kind.__mro__)
+    return ours and kind.__name__ not in _PLAIN_FORMS
 
 
 def _plain(value: Any) -> Any:

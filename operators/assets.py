@@ -23,6 +23,6 @@ def replay_asset(dag_id: str) -> Any:
 
 
 def _asset(kind: str, name: str) -> Any:
-    from airflow.providers.common.compat.sdk import Asset
+    from tracker.operators.compat import asset
 
-    return Asset(name=f"hindsight {kind}: {name}", uri=f"hindsight://{kind}/{quote(name, safe='')}")
+    return asset(f"hindsight {kind}: {name}", f"hindsight://{kind}/{quote(name, safe='')}")

@@ -10,6 +10,7 @@ from typing import Any
 from tracker.decorators.airflow import configured_store, place_of
 from tracker.decorators.places import status_of
 from tracker.decorators.tracking import tracked
+from tracker.operators.compat import redact
 
 from tracker.checkpoint.invocations import masked
 from tracker.code.project import project_root
@@ -60,7 +61,7 @@ def open_run(ti: Any, options: dict[str, Any] | None = None) -> Run:
     for name in getattr(task, "template_fields", ()):
         value = getattr(task, name, None)
         if value is not None:
-            note_argument(run.recorder, name, masked(name, redacted(name, value)))
+            note_argument(run.recorder, name, masked(name, redact(value, name)))
     return run
 
 
@@ -92,12 +93,3 @@ def within_run(ti: Any, options: dict[str, Any], work: Callable[[], Any]) -> Any
         set_scope(outer)
     end_run(run)
     return result
-
-
-def redacted(name: str, value: Any) -> Any:
-    """A value without what Airflow itself knows to be secret: passwords of connections, masked variables."""
-    try:
-        from airflow.sdk._shared.secrets_masker import redact
-    except ImportError:
-        from airflow.utils.log.secrets_masker import redact
-    return redact(value, name)

@@ -8,6 +8,7 @@ import attrs
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
 RUN_KEY = "hindsight_run"  # of XCom
+LINK_KEY = "hindsight_link"
 
 
 @attrs.define()
@@ -17,8 +18,11 @@ class RunLink(BaseOperatorLink):  # type: ignore[misc]
     name: str = "Hindsight run"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Evaluated in the task's process, when it has ended."""
-        return str(getattr(operator, "run_link", "") or "")
+        """Evaluated in the task's process, when it has ended; by Airflow 2 in that of its pages."""
+        from tracker.operators.compat import IS_AIRFLOW_3, left_by
+
+        found = getattr(operator, "run_link", "") if IS_AIRFLOW_3 else left_by(ti_key, LINK_KEY)
+        return str(found or "")
 
 
 def link_of(store: str, run: str) -> str:

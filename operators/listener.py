@@ -18,7 +18,7 @@ _OF_A_RUN = (
     *("tracker.record.capture", "tracker.record.inputs", "tracker.record.log_records", "tracker.record.output"),
     *("tracker.record.system", "tracker.record.terminal", "tracker.store.tables"),
 )
-_runs: dict[str, Any] = {}  # of operators without a function, by task instance
+_runs: dict[str, tuple[Any, Any]] = {}  # of operators without a function: by launch key, with their task instance
 
 
 @hookimpl  # type: ignore[untyped-decorator]
@@ -63,9 +63,20 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
 
 @hookimpl  # type: ignore[untyped-decorator]
 def before_stopping(component: Any) -> None:
-    """The task's process ends: what is open now was deferred or rescheduled, which no other hook tells."""
-    for key in list(_runs):
-        _close(key, "deferred")
+    """The task's process ends: what is open now was deferred, rescheduled, or skipped itself in Airflow 2."""
+    _close_all()
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def on_dag_run_success(dag_run: Any, msg: str) -> None:
+    """In the process of ``dag.test()``, which stops with none of its tasks. Other processes have nothing open."""
+    _close_all()
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def on_dag_run_failed(dag_run: Any, msg: str) -> None:
+    """As after a success."""
+    _close_all()
 
 
 def _is_wanted(task: Any) -> bool:
@@ -95,18 +106,32 @@ def _begin(ti: Any) -> None:
 
     from tracker.record.context import set_scope
 
+    _close_all()  # `dag.test()` executes one after the other in one process
     if not track_function(ti.task, {}):
-        run = _runs[str(ti.id)] = open_run(ti)
+        run = open_run(ti)
+        _runs[_key(ti)] = run, ti
         set_scope(run.recorder.root)
 
 
 def _end(ti: Any, state: str, error: Any = None) -> None:
     if _runs:
-        _close(str(getattr(ti, "id", "")), state, error)
+        _close(_key(ti), state, error)
+
+
+def _key(ti: Any) -> str:
+    from tracker.decorators.airflow import launch_key
+
+    return launch_key(ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "map_index", -1))
+
+
+def _close_all() -> None:
+    """No hook tells of those that are deferred or rescheduled, nor Airflow 2 of those that skip themselves."""
+    for key, (_, ti) in list(_runs.items()):
+        _close(key, "skipped" if str(getattr(ti, "state", "")).endswith("skipped") else "deferred")
 
 
 def _close(key: str, state: str, error: Any = None) -> None:
-    run = _runs.pop(key, None)
+    run, _ = _runs.pop(key, (None, None))
     if run is None:
         return
     try:

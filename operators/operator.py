@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException
-from tracker.operators.links import RUN_KEY, RunLink, link_of
+from tracker.operators.links import LINK_KEY, RUN_KEY, RunLink, link_of
 from tracker.operators.replay_tasks import StoreOperator
 
 if TYPE_CHECKING:
@@ -133,3 +133,4 @@ class TrackedOperator(StoreOperator):
         if run is not None:
             self.run_link = link_of(url, run)
             ti.xcom_push(key=RUN_KEY, value=run)
+            ti.xcom_push(key=LINK_KEY, value=self.run_link)

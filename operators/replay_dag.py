@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, Param, TriggerRule
+from airflow.providers.common.compat.sdk import DAG, Param
 from tracker.operators.assets import replay_asset
+from tracker.operators.compat import after_all
 from tracker.operators.replay_tasks import PlanOperator, SliceOperator, SummaryOperator, VerifyOperator
 
 _DOC = """
@@ -68,9 +69,7 @@ def hindsight_replay_dag(
             **common,
             **(slice_arguments or {}),
         ).expand(numbers=plan.output)
-        verify = VerifyOperator(
-            task_id="verify", replay=plan.output["replay"], trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, **common
-        )
+        verify = VerifyOperator(task_id="verify", replay=plan.output["replay"], trigger_rule=after_all(), **common)
         summary = SummaryOperator(
             task_id="summary", plan=plan.output["plan"], states=verify.output, outlets=[replay_asset(dag_id)], **common
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import textwrap
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from tracker.store.base import Store
 from tracker.store.open import open_store
 
 _count = itertools.count()
+IS_AIRFLOW_3 = bool(find_spec("airflow")) and version("apache-airflow").split(".")[0] != "2"
+NAMES = "airflow.sdk" if IS_AIRFLOW_3 else "airflow.providers.common.compat.sdk"
 
 
 class Flows:
@@ -29,7 +33,8 @@ class Flows:
 
     def load(self, text: str) -> Any:
         """The DAG of a file with this text, which is committed."""
-        path = self.repo.write("pipeline.py", textwrap.dedent(text))
+        text = textwrap.dedent(text).replace("airflow.sdk", NAMES)
+        path = self.repo.write("pipeline.py", text)
         if self.repo.git("status", "--porcelain"):
             self.repo.commit("pipeline")
         spec = importlib.util.spec_from_file_location(f"pipeline_{next(_count)}", path)

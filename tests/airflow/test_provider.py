@@ -32,7 +32,7 @@ def test_airflow_finds_the_provider(migrated: Path) -> None:
 
     assert "hindsight-tracker" in found.providers
     assert found.hooks["hindsight"] is not None
-    assert "tracked" in dict(found.taskflow_decorators)
+    assert "tracked" in found.taskflow_decorators
     assert "tracker.operators.links.RunLink" in found.extra_links_class_names
     assert "hindsight" in dict(found.provider_configs)["hindsight-tracker"]
 
@@ -98,7 +98,7 @@ def test_dag_files_are_parsed_without_heavy_imports(migrated: Path, name: str) -
     """Airflow reads them every few seconds, in every process."""
     code = f"""
     import runpy, sys
-    import airflow.sdk
+    import airflow.providers.common.compat.sdk
     runpy.run_path({str(DAGS / name)!r})
     print(*sys.modules)
     """

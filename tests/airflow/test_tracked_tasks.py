@@ -8,7 +8,7 @@ from tests.airflow.flows import Flows
 
 HEAD = """
 from airflow.sdk import dag, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException
 import tracker
 from tracker.decorators import tracked
 """
