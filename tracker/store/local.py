@@ -105,8 +105,15 @@ class LocalStore:
         path = self.root / check(key)
         if path.name.startswith(durable.TEMPORARY):
             raise BadKey(f"{key!r} is not a key: names that begin with {durable.TEMPORARY!r} are unfinished files")
-        if os.path.realpath(path.parent) != str(path.parent):
-            raise BadKey(f"{key!r} leads through a symbolic link below {self.root}; a store may not contain links")
+        folder = self.url
+        for part in key.split("/")[:-1]:
+            folder = f"{folder}{os.sep}{part}"
+            try:
+                is_link = stat.S_ISLNK(os.lstat(folder).st_mode)
+            except OSError:
+                break  # there is no such folder, so nothing leads elsewhere
+            if is_link:
+                raise BadKey(f"{key!r} leads through a symbolic link below {self.root}; a store may not contain links")
         return path
 
 

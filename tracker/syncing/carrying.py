@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from tracker.errors import BadKey, Corrupt, KeyNotFound
 from tracker.store import keys
@@ -28,7 +29,8 @@ class Carrier:
     def __init__(self, source: Store, target: Store, tally: Tally, *, dry: bool, threads: int | None = None) -> None:
         self.source, self.target, self.tally, self.dry = source, target, tally, dry
         local = is_local(source) and is_local(target)
-        self._pool = ThreadPoolExecutor(threads or (LOCAL_THREADS if local else REMOTE_THREADS), "hindsight-sync")
+        self._threads = threads or (LOCAL_THREADS if local else REMOTE_THREADS)
+        self._pool = ThreadPoolExecutor(self._threads, "hindsight-sync")
 
     def __enter__(self) -> Carrier:
         return self
@@ -37,13 +39,31 @@ class Carrier:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def each(self, work: Callable[[Given], Got], items: Iterable[Given]) -> list[Got]:
-        """``[work(item) for item in items]`` in the threads; the first error is raised and ends the rest."""
-        futures = [self._pool.submit(work, item) for item in items]
+        """``[work(item) for item in items]`` in the threads; the first error is raised and ends the rest.
+
+        The threads take items one after the other by themselves: a future for each would cost more than many a key.
+        """
+        waiting = list(items)
+        results: list[Got | None] = [None] * len(waiting)
+        numbers = itertools.count()
+        stopped = False
+
+        def take() -> None:
+            nonlocal stopped
+            while (number := next(numbers)) < len(waiting) and not stopped:
+                try:
+                    results[number] = work(waiting[number])
+                except BaseException:
+                    stopped = True
+                    raise
+
+        running = [self._pool.submit(take) for _ in range(min(self._threads, len(waiting)))]
         try:
-            return [future.result() for future in futures]
+            for future in running:
+                future.result()
         finally:
-            for future in futures:
-                future.cancel()
+            stopped = True
+        return cast("list[Got]", results)
 
     def read(self, item: Item) -> tuple[bytes, Told] | None:
         """A document of the source; ``None`` when it is gone or not to be trusted."""
