@@ -22,7 +22,7 @@ FLOORS = [
     {"store"},
     {"record", "code", "checkpoint", "read"},
     {"replay"},
-    {"syncing"},
+    {"syncing", "upkeep"},
     {"api"},
     {"cli", "__init__"},
     {"__main__"},
@@ -43,7 +43,7 @@ OF_AN_ENGINE = {
     # Airflow's own classes are the bases of what these define; `tracker.operators` loads them for those who ask for it.
     *("operators/hook.py", "operators/links.py", "operators/listener.py", "operators/operator.py"),
     *("operators/plugin.py", "operators/replay_dag.py", "operators/replay_tasks.py", "operators/replaying.py"),
-    "operators/syncing.py",
+    *("operators/syncing.py", "operators/slurm.py", "operators/slurm_trigger.py"),
 }
 
 

@@ -1,7 +1,8 @@
 """Hindsight: ask past runs new questions.
 
 ``log``, ``arg``, ``loop``, ``step`` and ``checkpointing`` record; ``dataframe``, ``runs``, ``reader`` and
-``load_checkpoint`` read; ``replay`` asks; ``sync`` copies. Nothing heavy is imported before it is used.
+``load_checkpoint`` read; ``replay`` asks; ``sync`` copies; ``tag``, ``pin``, ``remove`` and ``gc`` keep order. Nothing
+heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
         finish as finish,
     )
     from tracker.api import (
+        gc as gc,
+    )
+    from tracker.api import (
         init as init,
     )
     from tracker.api import (
@@ -44,7 +48,13 @@ if TYPE_CHECKING:
         loop as loop,
     )
     from tracker.api import (
+        pin as pin,
+    )
+    from tracker.api import (
         reader as reader,
+    )
+    from tracker.api import (
+        remove as remove,
     )
     from tracker.api import (
         run as run,
@@ -57,6 +67,12 @@ if TYPE_CHECKING:
     )
     from tracker.api import (
         sync as sync,
+    )
+    from tracker.api import (
+        tag as tag,
+    )
+    from tracker.api import (
+        unpin as unpin,
     )
     from tracker.replay.call import CallableRoom
 
@@ -71,18 +87,23 @@ __all__ = [
     "commit",
     "dataframe",
     "finish",
+    "gc",
     "init",
     "iteration",
     "load_checkpoint",
     "log",
     "log_many",
     "loop",
+    "pin",
     "reader",
+    "remove",
     "replay",
     "run",
     "runs",
     "step",
     "sync",
+    "tag",
+    "unpin",
 ]
 
 

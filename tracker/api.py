@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracker.checkpoint.registry import checkpointing
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from tracker.read.select import RunNames, Runs
     from tracker.read.where import Condition
     from tracker.syncing.summary import OnProgress, Summary
+    from tracker.upkeep.removal import Removed
+    from tracker.upkeep.retention_summary import Collected
 
 __all__ = [
     "arg",
@@ -29,17 +32,22 @@ __all__ = [
     "commit",
     "dataframe",
     "finish",
+    "gc",
     "init",
     "iteration",
     "load_checkpoint",
     "log",
     "log_many",
     "loop",
+    "pin",
     "reader",
+    "remove",
     "run",
     "runs",
     "step",
     "sync",
+    "tag",
+    "unpin",
 ]
 
 StoreLike = Store | str | os.PathLike[str] | None
@@ -181,3 +189,121 @@ def sync(
         threads=threads,
         on_progress=on_progress,
     )
+
+
+def tag(
+    runs: RunNames,
+    *,
+    add: Sequence[str] = (),
+    remove: Sequence[str] = (),
+    store: StoreLike = None,
+    storage_options: dict[str, Any] | None = None,
+) -> list[str]:
+    """Add and remove tags of runs that were recorded before; returns the full ids of those that changed.
+
+    Each change is a document of its own, so two copies of a store that were both changed merge without conflict; of two
+    changes of one tag the later wins.
+
+    >>> import tracker
+    >>> with tracker.run(store="memory://tags", capture=(), tags=("first",)):
+    ...     pass
+    >>> _ = tracker.tag("latest", add=["best"], remove=["first"], store="memory://tags")
+    >>> tracker.runs(store="memory://tags")[0].tags
+    ('best',)
+    """
+    from tracker.upkeep.pins import change_tags
+
+    opened = default_store(store, storage_options)
+    return change_tags(opened, _ids(opened, runs), add=add, remove=remove)
+
+
+def pin(runs: RunNames, *, store: StoreLike = None, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Pin runs: no policy of retention removes them, nor ``remove`` without ``force``. Returns those that changed."""
+    from tracker.upkeep.pins import change_pins
+
+    opened = default_store(store, storage_options)
+    return change_pins(opened, _ids(opened, runs), pinned=True)
+
+
+def unpin(runs: RunNames, *, store: StoreLike = None, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Take away the pin of runs. Returns those that changed."""
+    from tracker.upkeep.pins import change_pins
+
+    opened = default_store(store, storage_options)
+    return change_pins(opened, _ids(opened, runs), pinned=False)
+
+
+def remove(
+    runs: RunNames,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    store: StoreLike = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Removed:
+    """Remove runs with their records, checkpoints, and what replays answered about them; ``gc`` frees the rest.
+
+    Runs that go on stay, pinned ones without ``force``, too, named in ``kept``. Killed at any moment, it shows a whole
+    run or none. No sync brings a removed run back, unless it is told to (``restore``).
+    """
+    from tracker.upkeep.removal import remove_runs
+
+    opened = default_store(store, storage_options)
+    return remove_runs(opened, _ids(opened, runs), force=force, dry_run=dry_run)
+
+
+def gc(
+    *,
+    keep_last: int | None = None,
+    keep_best: str | Sequence[str] | None = None,
+    keep_younger: str | float | timedelta | None = None,
+    keep_tagged: str | Sequence[str] | None = None,
+    checkpoints: int | Literal["log"] | None = None,
+    grace: str | float | timedelta | None = None,
+    where: str | Condition | None = None,
+    dry_run: bool = True,
+    store: StoreLike = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Collected:
+    """Remove the runs that no rule keeps, and then payloads, code and plans that nothing needs; by default only tell.
+
+    Rules: the last so many of each project, the best by a metric (``"accuracy"``, ``"loss:min:3"``), those younger than
+    ``"30d"``. Without one of these three no run goes. Pinned runs stay, those with one of the tags ``keep_tagged``, and
+    those that go on. ``checkpoints`` thins those of runs that are over: every so many stay, or ever fewer (``"log"``);
+    the first, the last and the best always. ``where`` limits the rules to some runs. What is not given is taken from
+    ``[tool.hindsight.retention]``.
+
+    Nothing goes that was written within ``grace`` (default ``"24h"``) or since the oldest open run began. Safe beside
+    runs that go on and copies into the store; a kill loses nothing that is needed, the next call goes on.
+
+    >>> import tracker
+    >>> for name in ("old", "new"):
+    ...     with tracker.run(name, store="memory://kept", capture=()):
+    ...         pass
+    >>> list(tracker.gc(keep_last=1, grace=0, store="memory://kept").runs) == [tracker.runs(store="memory://kept")[0].run]
+    True
+    """
+    from tracker.code.project import project_root
+    from tracker.config import load_settings
+    from tracker.upkeep.retention import Policy
+    from tracker.upkeep.retention_gc import collect
+
+    given = {
+        "keep_last": keep_last,
+        "keep_best": keep_best,
+        "keep_younger": keep_younger,
+        "keep_tagged": keep_tagged,
+        "checkpoints": checkpoints,
+        "grace": grace,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    policy = Policy.of(load_settings(project_root()).retention | chosen)
+    return collect(default_store(store, storage_options), policy, where=where, dry_run=dry_run)
+
+
+def _ids(store: Store, runs: RunNames) -> list[str]:
+    """Full ids of the runs that are meant."""
+    from tracker.read.catalog import RunView, resolve_id
+
+    names = [runs] if isinstance(runs, str | RunView) else list(runs)
+    return [name.run if isinstance(name, RunView) else resolve_id(store, name) for name in names]

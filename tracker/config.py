@@ -28,7 +28,11 @@ Bytes = Annotated[int, msgspec.Meta(ge=0)]
 JournalBytes = Annotated[int, msgspec.Meta(ge=4096, le=1 << 30)]
 TextBytes = Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]
 
-_OBJECTS = {"storage_options": '{"anon": true}', "slurm": '{"partition": "gpu"}'}  # with an example
+_OBJECTS = {
+    "storage_options": '{"anon": true}',
+    "slurm": '{"partition": "gpu"}',
+    "retention": '{"keep_last": 20}',
+}  # with an example
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     checkpoints: Literal["adaptive", "all", "none"] = "adaptive"  # at which block exits they are taken
     checkpoint_share: Share = 1 / 15  # of the run time that they may cost, where adaptive
     slurm: dict[str, Any] = {}  # partition, time (minutes), … of the jobs that replays submit, and their folder
+    retention: dict[str, Any] = {}  # keep_last, keep_best, keep_younger, keep_tagged, checkpoints, grace of `gc`
     environment_allow: tuple[str, ...] = ()  # further environment variables to record, with * as wildcard
 
 

@@ -34,7 +34,7 @@ def test_json_form(hindsight: Call, store: Path, ids: list[str]) -> None:
 
     assert (document["total"], document["more"]) == (3, 0)
     failed, _, slow = document["runs"]
-    promised = "run short project name script status started ended duration_s attempts parent tags arguments summary"
+    promised = "run short project name script status started ended duration_s attempts parent tags pinned arguments summary"
     assert list(slow) == promised.split()
     assert (slow["run"], slow["name"], slow["status"], slow["attempts"]) == (ids[0], "slow", "finished", 1)
     assert slow["started"].endswith("Z")

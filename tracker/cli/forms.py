@@ -89,6 +89,7 @@ def run_form(view: RunView) -> dict[str, Any]:
         "attempts": len(view.attempts),
         "parent": view.parent,
         "tags": view.tags,
+        "pinned": view.pinned,
         "arguments": view.arguments,
         "summary": view.summary,
     }

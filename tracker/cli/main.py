@@ -18,13 +18,17 @@ from tracker.cli import (
     demo,
     diff,
     doctor,
+    gc,
+    pin,
     recover,
     replay,
+    rm,
     run,
     runs,
     show,
     sql,
     sync,
+    tag,
     verify,
 )
 from tracker.cli.failures import CODES_HELP, INTERRUPTED, OK, USAGE, report, set_debug, tell, warnings_as_lines
@@ -142,6 +146,11 @@ _add("Code", "diff", diff.diff)
 _add("Code", "checkout", checkout.checkout)
 _add("Record", "run", run.run, context_settings={"allow_interspersed_args": False})
 _add("Record", "demo", demo.demo)
+_add("Keep", "tag", tag.tag, context_settings={"ignore_unknown_options": True})
+_add("Keep", "pin", pin.pin)
+_add("Keep", "unpin", pin.unpin)
+_add("Keep", "rm", rm.rm)
+_add("Keep", "gc", gc.gc)
 _add("Care", "sync", sync.sync)
 _add("Care", "recover", recover.recover)
 _add("Care", "verify", verify.verify)

@@ -37,7 +37,7 @@ def runs(
     results (the last values logged outside all loops). Times are local, in JSON they are UTC.
 
     JSON: {"runs": [{run, short, project, name, script, status, started, ended, duration_s, attempts, parent, tags,
-    arguments, summary}], "total", "more"}: how many there are, and how many of them were left out.
+    pinned, arguments, summary}], "total", "more"}: how many there are, and how many of them were left out.
     """
     opened = open_for_reading(store)
     views, total = select(opened, where, project, limit)

@@ -55,6 +55,8 @@ def _identity(view: RunView) -> Iterator[tuple[str, str]]:
         yield "started by", shorten(" ".join(about), _LONGEST)
     if view.tags:
         yield "tags", shorten(", ".join(view.tags), _LONGEST)
+    if view.pinned:
+        yield "pinned", "yes: no policy of retention removes it"
     yield "store", view.store.url
 
 

@@ -21,6 +21,7 @@ from tracker.errors import KeyExists, KeyNotFound
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.documents import CodeFile, Snapshot, encode
+from tracker.store.holds import holding
 from tracker.store.objects import put_object
 
 _PREFIX = "files-"
@@ -81,7 +82,6 @@ def ship_files(store: Store, captured: CapturedFiles) -> None:
     key = keys.code_document(captured.snapshot)
     if _has(store, key):
         return
-    _put_objects(store, captured.contents)
     document = Snapshot(
         snapshot=captured.snapshot,
         kind="files",
@@ -89,8 +89,10 @@ def ship_files(store: Store, captured: CapturedFiles) -> None:
         size_bytes=sum(each.size_bytes for each in captured.files),
         files=captured.files,
     )
-    with contextlib.suppress(KeyExists):  # the same files, from another run
-        store.create(key, encode(document))
+    with holding(store, map(keys.object_key, captured.contents)):
+        _put_objects(store, captured.contents)
+        with contextlib.suppress(KeyExists):  # the same files, from another run
+            store.create(key, encode(document))
 
 
 def decode_path(file: CodeFile) -> str:

@@ -36,8 +36,9 @@ def ship(store: Store, captured: Captured) -> None:
     if not is_shipped(store, captured.commit):
         base = _find_base(store, captured)
         below = [] if base is None else [name for name in (base.snapshot, base.root) if name is not None]
-        with relying(store, map(keys.code_document, below)) as gone:
-            _put_bundle(store, captured, None if gone else base)
+        wanted = [keys.code_bundle(captured.commit), *map(keys.code_document, below)]
+        with relying(store, wanted) as gone:
+            _put_bundle(store, captured, None if {*wanted[1:]} & {*gone} else base)
 
 
 def is_shipped(store: Store, snapshot: str) -> bool:

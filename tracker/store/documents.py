@@ -70,6 +70,7 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     run: str
     removed: float
     reason: str = ""
+    launch_key: str | None = None  # whose pointer goes with the run
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -33,11 +33,25 @@ def relying(store: Store, wanted: Iterable[str]) -> Iterator[list[str]]:
     a sweep is at work. A kill leaves a small key, which the next sweep removes once it is a day old.
     """
     named = tuple(dict.fromkeys(wanted))
-    if not named:
-        yield []
-        return
-    with _held(store, Hold(hold=ids.new_id(), created=time.time(), keys=named)):
+    with holding(store, named):
         yield [key for key in named if not has_key(store, key)]
+
+
+@contextmanager
+def holding(store: Store, wanted: Iterable[str]) -> Iterator[None]:
+    """Look for these keys, or store them, and name them inside of this block: nobody deletes them before it ends."""
+    named = tuple(dict.fromkeys(wanted))
+    if not named:
+        yield
+        return
+    hold = Hold(hold=ids.new_id(), created=time.time(), keys=named)
+    key = keys.hold_document(hold.hold)
+    store.put(key, encode(hold))
+    try:
+        _wait(store, key)
+        yield
+    finally:
+        _forget(store, key)
 
 
 class Holding:
@@ -82,17 +96,6 @@ class Holding:
 
     def __exit__(self, *_: object) -> None:
         self.end()
-
-
-@contextmanager
-def _held(store: Store, hold: Hold) -> Iterator[None]:
-    key = keys.hold_document(hold.hold)
-    store.put(key, encode(hold))
-    try:
-        _wait(store, key)
-        yield
-    finally:
-        _forget(store, key)
 
 
 def _forget(store: Store, key: str) -> None:

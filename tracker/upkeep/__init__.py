@@ -1,0 +1,1 @@
+"""What keeps a store small, quick and whole: retention, removal, repair, the index."""

@@ -1,0 +1,247 @@
+"""Policies of retention: which runs may go, and why."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+from tracker.errors import BadSetting
+from tracker.read.catalog import RunView
+
+DAY_S = 86_400.0
+DEFAULT_GRACE_S = DAY_S
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
+_NAMES = ("keep_last", "keep_best", "keep_younger", "keep_tagged", "checkpoints", "grace")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best so many runs by the last value of a metric."""
+
+    metric: str
+    mode: Literal["max", "min"] = "max"
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"the best {self.count} by {self.metric} ({self.mode})"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is kept. Runs go only where one of ``last``, ``best`` and ``younger_s`` is given, and none of them keeps
+    the run; pinned and tagged runs stay, and those that go on.
+
+    ``checkpoints``: which of a run's checkpoints stay: every so many, or ever fewer the older they are (``"log"``);
+    the first, the last and the best always.
+    """
+
+    last: int | None = None
+    best: tuple[Best, ...] = ()
+    younger_s: float | None = None
+    tags: tuple[str, ...] = ()
+    checkpoints: int | Literal["log"] | None = None
+    grace_s: float = DEFAULT_GRACE_S
+
+    @property
+    def removes_runs(self) -> bool:
+        """Whether runs may go by it."""
+        return self.last is not None or bool(self.best) or self.younger_s is not None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Policy:
+        """From ``[tool.hindsight.retention]``, or what a caller gives by the same names; ``BadSetting`` names what
+        cannot be used.
+
+        >>> Policy.of({"keep_last": 5, "keep_best": "loss:min:2", "keep_younger": "2d"}).younger_s
+        172800.0
+        """
+        unknown = sorted(settings.keys() - set(_NAMES))
+        if unknown:
+            raise BadSetting(f"retention sets {unknown[0]!r}: expected {', '.join(_NAMES)}")
+        given = {name: value for name, value in settings.items() if value is not None}
+        return cls(
+            last=_count("keep_last", given["keep_last"], least=0) if "keep_last" in given else None,
+            best=tuple(map(parse_best, _texts("keep_best", given.get("keep_best", ())))),
+            younger_s=parse_duration("keep_younger", given["keep_younger"]) if "keep_younger" in given else None,
+            tags=tuple(_texts("keep_tagged", given.get("keep_tagged", ()))),
+            checkpoints=_spacing(given["checkpoints"]) if "checkpoints" in given else None,
+            grace_s=parse_duration("grace", given.get("grace", DEFAULT_GRACE_S)),
+        )
+
+
+def parse_best(text: str) -> Best:
+    """``metric``, ``metric:min`` or ``metric:min:5``; a metric with a colon in its name has both behind it.
+
+    >>> parse_best("accuracy"), parse_best("loss:min:3")
+    (Best(metric='accuracy', mode='max', count=1), Best(metric='loss', mode='min', count=3))
+    """
+    match = re.fullmatch(r"(?P<metric>.+?)(?::(?P<mode>max|min))?(?::(?P<count>\d+))?", text)
+    if match is None:
+        raise BadSetting(f"keep_best is {text!r}: expected METRIC, METRIC:min or METRIC:max:3")
+    count = _count("keep_best", int(match["count"] or 1), least=1)
+    return Best(match["metric"], "min" if match["mode"] == "min" else "max", count)
+
+
+def parse_duration(name: str, value: Any) -> float:
+    """Seconds from a number, a ``timedelta``, or a text such as ``30d``, ``12h`` or ``90m``.
+
+    >>> parse_duration("grace", "1.5h")
+    5400.0
+    """
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is not None:
+        value = float(match[1]) * _UNITS_S[match[2] or "s"]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise BadSetting(f"{name} is {value!r}: expected seconds, or a text such as 30d, 12h or 90m")
+    return float(value)
+
+
+def _count(name: str, value: Any, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BadSetting(f"{name} is {value!r}: expected a whole number from {least}")
+    return value
+
+
+def _texts(name: str, value: Any) -> Sequence[str]:
+    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(text, str) and text for text in texts):
+        raise BadSetting(f"{name} is {value!r}: expected a text or a list of texts")
+    return texts
+
+
+def _spacing(value: Any) -> int | Literal["log"]:
+    if value == "log":
+        return "log"
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise BadSetting(f"checkpoints is {value!r}: expected 'log', or a whole number from 1 to keep every so many")
+    return value
+
+
+@dataclass
+class Decision:
+    """Which runs go by a policy, and which stay although none of its rules keeps them, each with the reason."""
+
+    gone: dict[str, str] = field(default_factory=dict)
+    spared: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """A run with the runs inside it: they stay and go together."""
+
+    root: RunView
+    members: tuple[RunView, ...]
+
+    @property
+    def last_sign(self) -> float:
+        """When anything of it was last alive, as far as its documents say."""
+        return max((view.ended or view.started).timestamp() for view in self.members)
+
+    def value(self, best: Best) -> float | None:
+        """The best last value of a metric in it; NaN is none."""
+        values = [view.summary.get(best.metric, view.arguments.get(best.metric)) for view in self.members]
+        numbers = [float(each) for each in values if isinstance(each, int | float) and not math.isnan(each)]
+        return (max if best.mode == "max" else min)(numbers, default=None)
+
+
+def decide(
+    views: Collection[RunView],
+    policy: Policy,
+    *,
+    now: float,
+    waiting: Collection[str] = (),
+    eligible: Callable[[RunView], bool] = lambda view: True,
+) -> Decision:
+    """The runs that go. ``now`` is Unix seconds, ``waiting`` are runs that a replay is not done with, ``eligible`` says
+    which runs the policy is about. Runs inside another one go and stay with it; counts are per project.
+    """
+    decision = Decision()
+    if not policy.removes_runs:
+        return decision
+    projects: dict[str, list[_Family]] = defaultdict(list)
+    for family in _families(views):
+        if eligible(family.root):
+            projects[family.root.project].append(family)
+    for project, families in sorted(projects.items()):
+        kept = {family.root.run for family in _kept(families, policy, now)}
+        for family in families:
+            if family.root.run in kept:
+                continue
+            spared = _spared(family, policy, now, waiting)
+            for view in family.members:
+                if spared is None:
+                    decision.gone[view.run] = _reason(policy, project)
+                else:
+                    decision.spared[view.run] = spared
+    return decision
+
+
+def _families(views: Collection[RunView]) -> list[_Family]:
+    """Oldest first."""
+    known = {view.run: view for view in views}
+    members: dict[str, list[RunView]] = defaultdict(list)
+    for view in views:
+        members[_root(view, known)].append(view)
+    return [_Family(known[root], tuple(members[root])) for root in sorted(members)]
+
+
+def _root(view: RunView, known: Mapping[str, RunView]) -> str:
+    """The outermost run around one; where runs claim to be inside each other, the same one for all of them."""
+    seen = {view.run}
+    while view.parent is not None and view.parent in known and view.parent not in seen:
+        view = known[view.parent]
+        seen.add(view.run)
+    return view.run if view.parent not in seen else min(seen)
+
+
+def _kept(families: Sequence[_Family], policy: Policy, now: float) -> Iterable[_Family]:
+    """Those that a rule keeps."""
+    if policy.last:
+        yield from sorted(families, key=lambda family: (family.root.started, family.root.run))[-policy.last :]
+    for best in policy.best:
+        valued = [(value, family) for family in families if (value := family.value(best)) is not None]
+        sign = -1 if best.mode == "max" else 1
+        yield from (
+            family for _, family in sorted(valued, key=lambda pair: (sign * pair[0], pair[1].root.run))[: best.count]
+        )
+    if policy.younger_s is not None:
+        yield from (family for family in families if now - family.last_sign < policy.younger_s)
+
+
+def _spared(family: _Family, policy: Policy, now: float, waiting: Collection[str]) -> str | None:
+    """Why a family stays although no rule keeps it."""
+    if any(attempt.status == "running" for view in family.members for attempt in view.attempts):
+        return "it is still running"
+    if any(view.pinned for view in family.members):
+        return "it is pinned"
+    tags = sorted({tag for view in family.members for tag in view.tags} & set(policy.tags))
+    if tags:
+        return f"it is tagged {tags[0]}"
+    if any(view.run in waiting for view in family.members):
+        return "a replay of it is not finished"
+    if now - family.last_sign < policy.grace_s:
+        return f"it was alive within the last {policy.grace_s / 3600:g} h"
+    return None
+
+
+def _reason(policy: Policy, project: str) -> str:
+    rules = [] if policy.last is None else [f"the last {policy.last} of {project}"]
+    rules += [str(best) for best in policy.best]
+    text = f"not among {' or '.join(rules)}" if rules else ""
+    if policy.younger_s is None:
+        return text
+    return (
+        f"{text}, and older than {policy.younger_s / DAY_S:g} d"
+        if text
+        else f"older than {policy.younger_s / DAY_S:g} d"
+    )

@@ -1,0 +1,157 @@
+"""Deleting payloads that nothing needs, beside writers that may be about to need them (docs/design/0018)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+
+from tracker.errors import Corrupt, KeyNotFound
+from tracker.store import ids, keys
+from tracker.store.base import Info, Store
+from tracker.store.documents import Lease, decode
+from tracker.store.holds import Sweeping, held_keys
+from tracker.store.kinds import Kind
+from tracker.store.processes import is_alive, is_visible
+from tracker.upkeep.reachability import Graph, read_graph
+
+BATCH = 500
+_CLOCK_S = 2.0  # stores tell times by the second
+_SILENT_S = 900.0  # a machine that was asleep may come back
+_SKEW_S = 60.0
+_TRIES = 6
+_FIRST_PAUSE_S = 0.2
+
+
+def oldest_needed(store: Store, graph: Graph, *, now: float, grace_s: float) -> float:
+    """Payloads that were written since then, by the store's clock, are kept, whoever needs them: those of the grace
+    period, and those that a run which goes on may have stored and not named yet.
+    """
+    since = now - grace_s
+    for (run, attempt), renewed in graph.open_attempts.items():
+        began = _began(store, run, attempt, renewed, now=now, silent_s=max(grace_s, _SILENT_S))
+        since = since if began is None else min(since, began)
+    return since - _CLOCK_S
+
+
+def _began(store: Store, run: str, attempt: str, renewed: float | None, *, now: float, silent_s: float) -> float | None:
+    """When an attempt began by the store's clock; ``None`` when it is over, or nothing was heard of it for long."""
+    if not ids.is_id(attempt) or renewed is None:
+        return None
+    key = keys.attempt_document(run, attempt, "lease")
+    try:
+        lease = decode(store.get(key), Lease, key=key)
+    except (KeyNotFound, Corrupt):
+        return None
+    is_heard = now - renewed <= max(silent_s, 4 * lease.interval_s)
+    lives = is_alive(lease.writer) if is_visible(lease.writer) else is_heard
+    skew_s = renewed - lease.renewed  # how far the store's clock is ahead of the writer's
+    return ids.created_ms(attempt) / 1000 + skew_s - _SKEW_S if lives else None
+
+
+def candidates(store: Store, *, before: float) -> list[Info]:
+    """Payloads and snapshots that are old enough to go; those whose age the store does not tell are not."""
+    listed = (info for folder in (keys.CODE, keys.OBJECTS) for info in store.list(folder))
+    return [info for info in listed if info.modified is not None and info.modified < before and _is_ours(info.key)]
+
+
+def _is_ours(key: str) -> bool:
+    from tracker.store.inspection import categorise
+
+    return categorise(key)[0] in {"object", "bundle", "document"}
+
+
+def doomed(found: Sequence[Info], graph: Graph, *, held: Collection[str] = ()) -> list[Info]:
+    """Those candidates that nothing needs, documents first; younger snapshots stay with all that they build on.
+
+    None at all where it is not known what some document needs.
+    """
+    if graph.doubts:
+        return []
+    old = {info.key for info in found}
+    young = [key for key in graph.nodes if key.startswith(keys.CODE) and key not in old]
+    needed = graph.needed(further=[*held, *young])
+    gone = [info for info in found if info.key not in needed]
+    return sorted(gone, key=lambda info: (not info.key.startswith(keys.CODE), not info.key.endswith(".json"), info.key))
+
+
+class Swept:
+    """One sweep: ``run`` deletes, and calls ``on_delete`` for every batch that is gone."""
+
+    def __init__(self, store: Store, kinds: Sequence[Kind], *, grace_s: float) -> None:
+        self.store, self.kinds, self.grace_s = store, kinds, grace_s
+        self.problems: dict[str, str] = {}
+
+    def run(self, graph: Graph, *, now: float, on_delete: Callable[[Sequence[Info]], None]) -> None:
+        """Delete what ``graph`` does not need, after looking again at what changed since it was read."""
+        before = oldest_needed(self.store, graph, now=now, grace_s=self.grace_s)
+        found = candidates(self.store, before=before)
+        if not doomed(found, graph):
+            self._tell(graph, found)
+            return
+        pause = _FIRST_PAUSE_S
+        for _ in range(_TRIES):
+            sweeping = Sweeping(self.store)
+            try:
+                held = held_keys(self.store, sweeping.begin())
+                if held is not None:
+                    self._delete(sweeping, graph, found, held, before, on_delete)
+                    return
+            finally:
+                sweeping.end()
+            time.sleep(pause)
+            pause *= 2
+        self.problems["objects"] = "something is being copied into the store, which may need any of them"
+
+    def _delete(
+        self,
+        sweeping: Sweeping,
+        graph: Graph,
+        found: Sequence[Info],
+        held: Collection[str],
+        before: float,
+        on_delete: Callable[[Sequence[Info]], None],
+    ) -> None:
+        """Holds were read, so whoever named something without holding it any more has published its document: documents
+        are read after them. What was stored anew since the first look is somebody's.
+        """
+        now = read_graph(self.store, self.kinds, graph)
+        sweeping.renew()
+        same = set(candidates(self.store, before=before))
+        gone = doomed([info for info in found if info in same], now, held=held)
+        self._tell(now, found)
+        for start in range(0, len(gone), BATCH):
+            batch = gone[start : start + BATCH]
+            sweeping.delete([info.key for info in batch])
+            on_delete(batch)
+
+    def _tell(self, graph: Graph, found: Sequence[Info]) -> None:
+        if found:
+            self.problems.update(graph.doubts)
+
+
+def leftovers(store: Store, *, now: float, grace_s: float) -> Iterator[Info]:
+    """Small keys of writers that were killed: old holds and sweeps, and probes; in a folder unfinished files, too."""
+    from tracker.store import durable
+    from tracker.store.holds import HOLD_LIFE_S, SWEEP_LIFE_S
+
+    for prefix, life_s in ((keys.HOLDS, HOLD_LIFE_S), (keys.SWEEPS, 2 * SWEEP_LIFE_S), (".probe/", max(grace_s, 3600))):
+        for info in store.list(prefix):
+            if info.modified is not None and now - info.modified > life_s:
+                yield info
+    root = store.local_path(keys.FORMAT)
+    for path in durable.leftovers(root.parent) if root is not None else ():
+        with suppress(FileNotFoundError):
+            status = path.lstat()
+            if now - status.st_mtime > max(grace_s, 3600):
+                yield Info(path.relative_to(root.parent).as_posix(), status.st_size, status.st_mtime)  # type: ignore[union-attr]
+
+
+def remove_leftover(store: Store, info: Info) -> None:
+    """Delete one of them; unfinished files are no keys."""
+    root = store.local_path(keys.FORMAT)
+    if root is None:
+        store.delete([info.key])
+        return
+    with suppress(OSError):
+        (root.parent / info.key).unlink()
