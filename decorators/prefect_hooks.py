@@ -6,8 +6,8 @@ from typing import Any
 
 from tracker.code.project import function_root
 from tracker.config import Settings, load_settings
-from tracker.record.lifecycle import resolve_store
 from tracker.record.spool import spool_for
+from tracker.record.stores import resolve_store
 from tracker.store.recovery import recover
 
 

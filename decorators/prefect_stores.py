@@ -10,7 +10,7 @@ from typing import Any
 
 from tracker.code.project import project_root
 from tracker.config import load_settings
-from tracker.record.lifecycle import resolve_store
+from tracker.record.stores import resolve_store
 from tracker.store.base import Store
 from tracker.store.open import open_store
 

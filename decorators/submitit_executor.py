@@ -14,7 +14,7 @@ from tracker.code.project import function_root, script_root
 from tracker.config import load_settings
 from tracker.errors import InputError, NotFound
 from tracker.record.identity import run_of_launch
-from tracker.record.lifecycle import resolve_store
+from tracker.record.stores import resolve_store
 from tracker.store.ids import new_id
 
 if TYPE_CHECKING:

@@ -11,38 +11,32 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tracker.code.project import capture_entry, function_entry, function_root, project_root, script_root
-from tracker.config import DEFAULT_STORE, Settings, load_settings
-from tracker.errors import BadSetting, HindsightError, Unavailable
+from tracker.config import load_settings
+from tracker.errors import HindsightError, Unavailable
 from tracker.record import capture
 from tracker.record.arguments import unasked
 from tracker.record.batch import in_batch_job
 from tracker.record.context import PROCESS, current_scope, set_scope
 from tracker.record.identity import (
-    NAME_VARIABLE,
-    PARENT_VARIABLE,
-    RUN_VARIABLE,
     Identity,
     Membership,
     end_invitation,
     invitation,
     invite_workers,
-    run_of_launch,
-    take_variable,
 )
-from tracker.record.origin import Origin
+from tracker.record.origin import Origin, identify
 from tracker.record.recorder import Recorder
 from tracker.record.replaying import end_process, order, redirected
 from tracker.record.run import Run, tell_losses
 from tracker.record.shipping import away
+from tracker.record.stores import connect_offline, resolve_store
 from tracker.store.base import Store
-from tracker.store.documents import Entry, Status
-from tracker.store.ids import is_id
-from tracker.store.open import connect, open_store
+from tracker.store.documents import Status
+from tracker.store.open import open_store
 
 _lock = threading.RLock()
 _process_run: Run | None = None
@@ -207,9 +201,9 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     is_call = function is not None and origin.call is not None and origin.call.is_entry and function_root(function)
     called = function_entry(function, root=root) if function and is_call else None
     entry = origin.entry or called or capture_entry(sys.argv, root=root)
-    store = _connect_offline(settings) if origin.offline else resolve_store(settings, root, create=True)
+    store = connect_offline(settings) if origin.offline else resolve_store(settings, root, create=True)
     origin = in_batch_job(origin, store, is_process=recorder is PROCESS)
-    identity = _identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
+    identity = identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
     opened = Run(store, settings, identity, recorder, root=root, offline=origin.offline, ordinal=ordinal)
     if origin.parent is not None and opened.launch is None:
         opened.launch = origin.parent.launch  # code in a run inside of a task's is still that task's
@@ -222,47 +216,6 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     return opened
 
 
-def _identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry, store: Store) -> Identity:
-    """Who a run is; variables that were set for one run are taken by the first that is inside of no other."""
-    run_id, launch_key, name = origin.run_id, origin.launch_key, origin.name
-    if replayed is not None:
-        run_id, launch_key = replayed, None
-    elif origin.parent is None and order() is None:
-        run_id = take_variable(RUN_VARIABLE) if run_id is None and launch_key is None else run_id
-        name = take_variable(NAME_VARIABLE) if name is None else name
-    if name is None and origin.function is not None:
-        name = origin.function.__name__
-    if run_id is not None and not is_id(run_id):
-        launch_key, run_id = launch_key or f"id/{run_id}", None
-    return Identity(
-        project=project,
-        script=entry.script or entry.function or entry.kind,
-        name=name,
-        run=run_id,
-        launch_key=launch_key,
-        attempt_key=origin.attempt_key if replayed is None else None,
-        is_rank=origin.rank > 0,
-        parent=_parent_of(origin, store),
-        tags=origin.tags,
-    )
-
-
-def _parent_of(origin: Origin, store: Store) -> str | None:
-    if origin.parent is not None:
-        return origin.parent.id
-    if origin.parent_key is not None:
-        return run_of_launch(store, origin.parent_key)
-    return os.environ.get(PARENT_VARIABLE)
-
-
-def _connect_offline(settings: Settings) -> Store:
-    """A remote store, whose records can wait in the spool; those of a folder cannot."""
-    store = connect(settings.store, storage_options=settings.storage_options)
-    if store.local_path("runs") is not None:
-        raise BadSetting(f"{store.url} is a folder of this machine, nothing waits for it elsewhere")
-    return store
-
-
 def _join(recorder: Recorder, member: Membership) -> Run:
     """Write a shard of the run that the process which started this worker has open."""
     root = script_root()
@@ -272,18 +225,6 @@ def _join(recorder: Recorder, member: Membership) -> Run:
     _open_runs[recorder] = opened = Run(store, settings, identity, recorder, root=root, member=member)
     _hook_process()
     return opened
-
-
-def resolve_store(settings: Settings, root: Path | None = None, *, create: bool) -> Store:
-    """The store of the settings; by default the folder ``.hindsight`` in the project, which ignores itself in git."""
-    if settings.store:
-        return open_store(settings.store, storage_options=settings.storage_options, create=create)
-    folder = (root or project_root()) / DEFAULT_STORE
-    store = open_store(folder, create=create)
-    if create and not (folder / ".gitignore").exists():
-        with suppress(OSError):
-            (folder / ".gitignore").write_text("*\n")
-    return store
 
 
 def default_store(

@@ -1,13 +1,18 @@
-"""How a run comes about: what its caller says of it, beyond the settings."""
+"""How a run comes about: what its caller says of it, beyond the settings, and who it is by that."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracker.record.identity import NAME_VARIABLE, PARENT_VARIABLE, RUN_VARIABLE, Identity, run_of_launch, take_variable
+from tracker.record.replaying import order
+from tracker.store.base import Store
 from tracker.store.documents import Entry
+from tracker.store.ids import is_id
 
 if TYPE_CHECKING:
     from tracker.checkpoint.invocations import CapturedCall
@@ -34,3 +39,36 @@ class Origin:
     root: Path | None = None  # the project, where it is not that of the function or of what is running
     entry: Entry | None = None  # what to start to do this again, where that is not told by the command line
     offline: bool = False  # the store does not answer, everything waits in the spool
+
+
+def identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry, store: Store) -> Identity:
+    """Who a run is; variables that were set for one run are taken by the first that is inside of no other."""
+    run_id, launch_key, name = origin.run_id, origin.launch_key, origin.name
+    if replayed is not None:
+        run_id, launch_key = replayed, None
+    elif origin.parent is None and order() is None:
+        run_id = take_variable(RUN_VARIABLE) if run_id is None and launch_key is None else run_id
+        name = take_variable(NAME_VARIABLE) if name is None else name
+    if name is None and origin.function is not None:
+        name = origin.function.__name__
+    if run_id is not None and not is_id(run_id):
+        launch_key, run_id = launch_key or f"id/{run_id}", None
+    return Identity(
+        project=project,
+        script=entry.script or entry.function or entry.kind,
+        name=name,
+        run=run_id,
+        launch_key=launch_key,
+        attempt_key=origin.attempt_key if replayed is None else None,
+        is_rank=origin.rank > 0,
+        parent=_parent_of(origin, store),
+        tags=origin.tags,
+    )
+
+
+def _parent_of(origin: Origin, store: Store) -> str | None:
+    if origin.parent is not None:
+        return origin.parent.id
+    if origin.parent_key is not None:
+        return run_of_launch(store, origin.parent_key)
+    return os.environ.get(PARENT_VARIABLE)
