@@ -188,6 +188,8 @@ def test_folders_names_direct_children_only(store: Store) -> None:
     assert [name for name in store.folders() if any(store.list(f"{name}/"))] == ["runs"]
     assert store.folders("runs/") == ["a", "b"]
     assert store.folders("nothing/") == []
+    assert store.folders("runs/", after="a") == ["b"]
+    assert store.folders("runs/", after="b") == []
 
 
 def test_info_agrees_with_the_listing(store: Store) -> None:

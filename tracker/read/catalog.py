@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +15,7 @@ import msgspec
 from tracker.errors import DamagedDocument, KeyNotFound, RunNotFound
 from tracker.read.notices import left_out
 from tracker.read.parallel import each
+from tracker.read.source import Located
 from tracker.read.summary import Summary, read_summary
 from tracker.store import ids, keys
 from tracker.store.base import Store
@@ -33,6 +34,7 @@ from tracker.store.marks import is_pinned, tags_after
 from tracker.store.segments import last_record
 
 LATEST = "latest"
+_WORTH_INDEX = 50  # runs; fewer are read sooner than the index
 _MARKS = "marks"  # beside the ids of attempts
 Document = TypeVar("Document", bound=msgspec.Struct)
 
@@ -76,12 +78,12 @@ class AttemptView:
     @cached_property
     def start(self) -> StartDocument | None:
         """What was captured at the start."""
-        return _document(self.store, keys.attempt_document(self.run, self.attempt, "start"), StartDocument)
+        return _document(self.store.get, keys.attempt_document(self.run, self.attempt, "start"), StartDocument)
 
     @cached_property
     def code(self) -> CodeDocument | None:
         """The snapshot of the code; ``None`` until it has arrived."""
-        return _document(self.store, keys.attempt_document(self.run, self.attempt, "code"), CodeDocument)
+        return _document(self.store.get, keys.attempt_document(self.run, self.attempt, "code"), CodeDocument)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,7 @@ class RunView:
     attempts: tuple[AttemptView, ...]
     store: Store = field(repr=False)
     marks: tuple[Mark, ...] = ()  # changes of its tags and its pin, in the order of time
+    located: Located | None = field(default=None, repr=False)  # where an index knows its data to be
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
@@ -210,16 +213,29 @@ def moment(seconds: float) -> datetime:
 def scan(store: Store, ids_wanted: Iterable[str] | None = None) -> list[RunView]:
     """All runs of a store, or those with these full ids, oldest first.
 
-    One listing, and no more gets than there are documents that tell a run's state. A run whose documents are damaged is
-    left out with a warning, its neighbours are not touched.
+    From its index where it has one, and the runs that changed since from the runs themselves. Without one: one listing,
+    and no more gets than there are documents that tell a run's state. A run whose documents are damaged is left out
+    with a warning, its neighbours are not touched.
     """
+    wanted = None if ids_wanted is None else set(ids_wanted)
+    if wanted is None or len(wanted) >= _WORTH_INDEX:
+        from tracker.read.indexed import scan_index
+
+        found = scan_index(store, wanted)
+        if found is not None:
+            return found
+    return scan_runs(store, wanted)
+
+
+def scan_runs(store: Store, wanted: Collection[str] | None = None) -> list[RunView]:
+    """The same from the runs themselves."""
     found: dict[str, dict[str, set[str]]] = {}
-    prefixes = [keys.RUNS] if ids_wanted is None else [keys.run_folder(run) for run in sorted(set(ids_wanted))]
+    prefixes = [keys.RUNS] if wanted is None else [keys.run_folder(run) for run in sorted(wanted)]
     for listing in each(store, lambda prefix: list(store.list(prefix)), prefixes):
         for info in listing:
             _note(found, info.key)
     now = time.time()
-    views = each(store, lambda run: _view(store, run, found[run], now), sorted(found))
+    views = each(store, lambda run: build_view(store, run, found[run], now), sorted(found))
     return [view for view in views if view is not None]
 
 
@@ -236,30 +252,51 @@ def _note(found: dict[str, dict[str, set[str]]], key: str) -> None:
         found.setdefault(parts[1], {}).setdefault(parts[3], set()).add(parts[4])
 
 
-def _view(store: Store, run: str, attempts: Mapping[str, Collection[str]], now: float) -> RunView | None:
-    document = _document(store, keys.run_document(run), RunDocument)
+Get = Callable[[str], bytes]
+
+
+def build_view(
+    store: Store,
+    run: str,
+    attempts: Mapping[str, Collection[str]],
+    now: float,
+    *,
+    get: Get | None = None,
+    located: Located | None = None,
+) -> RunView | None:
+    """The view of a run that has these documents; ``get`` reads them, by default from the store."""
+    get = get or store.get
+    document = _document(get, keys.run_document(run), RunDocument)
     if document is None:
         return None  # damaged (and warned of), or not yet arrived
     views = []
-    marks = [_document(store, key, Mark) for key in sorted(attempts.get(_MARKS, ()))]
+    marks = [_document(get, key, Mark) for key in sorted(attempts.get(_MARKS, ()))]
     for number, attempt in enumerate(sorted(attempts.keys() - {_MARKS}), 1):
         end = lease = None
         if "end.json" in attempts[attempt]:
-            end = _document(store, keys.attempt_document(run, attempt, "end"), EndDocument)
+            end = _document(get, keys.attempt_document(run, attempt, "end"), EndDocument)
         if end is None and "lease.json" in attempts[attempt]:
-            lease = _document(store, keys.attempt_document(run, attempt, "lease"), Lease)
+            lease = _document(get, keys.attempt_document(run, attempt, "lease"), Lease)
         views.append(AttemptView(run, attempt, number, store, now, end, lease))
-    return RunView(document, tuple(views), store, tuple(mark for mark in marks if mark is not None))
+    return RunView(document, tuple(views), store, tuple(mark for mark in marks if mark is not None), located)
 
 
-def _document(store: Store, key: str, kind: type[Document]) -> Document | None:
+def _document(get: Get, key: str, kind: type[Document]) -> Document | None:
     try:
-        return decode(store.get(key), kind, key=key)
+        return decode(get(key), kind, key=key)
     except KeyNotFound:
         return None
     except DamagedDocument as exc:
         left_out(key, exc)
         return None
+
+
+def documents_of(names: Iterable[str]) -> dict[str, dict[str, set[str]]]:
+    """Of the keys of some runs those of the documents that a view is built from, by run and attempt."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for key in names:
+        _note(found, key)
+    return found
 
 
 def find_run(store: Store, text: str) -> RunView:

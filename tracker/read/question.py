@@ -15,7 +15,7 @@ from tracker.read.pruning import prune
 from tracker.read.records import METRIC, VALUE, Block, Records, Series, label_keys, run_keys
 from tracker.read.rows import Rows, Selection, read_rows
 from tracker.read.sections import context_columns, loop_columns
-from tracker.read.source import Part, list_parts, steadily
+from tracker.read.source import Part, parts_of, steadily
 from tracker.read.values import Column
 from tracker.read.where import near
 from tracker.store.base import Store
@@ -46,7 +46,7 @@ def read_keys(store: Store, views: Sequence[RunView]) -> Keys:
     """The keys of all records of these runs; reads no values."""
 
     def of_run(view: RunView) -> Keys:
-        paths = steadily(lambda: _paths(store, view, with_system=False))
+        paths = steadily(lambda: _paths(view, with_system=False), view)
         parts = [part for own in paths.values() for part in own]
         return _keys(parts, run_keys(view))
 
@@ -66,9 +66,9 @@ def _contexts(parts: Sequence[Part]) -> set[str]:
     return loops | {key for part in parts for key in part.layout.steps}
 
 
-def _paths(store: Store, view: RunView, *, with_system: bool) -> dict[str, list[Part]]:
+def _paths(view: RunView, *, with_system: bool) -> dict[str, list[Part]]:
     found: dict[str, list[Part]] = {}
-    for part in list_parts(store, view.run):
+    for part in parts_of(view):
         if with_system or SYSTEM_LOOP not in part.layout.loops:
             found.setdefault(part.piece.key.path, []).append(part)
     return found
@@ -80,7 +80,7 @@ def read_records(store: Store, views: Sequence[RunView], wanted: Mapping[str, An
     Metrics that cannot pass are never read. System samples are records only for those who filter by ``@system``.
     """
     filters = Filters(wanted)
-    read = each(store, lambda view: steadily(lambda: _read_run(store, view, filters)), views)
+    read = each(store, lambda view: steadily(lambda: _read_run(store, view, filters), view), views)
     known = Keys(labels=frozenset({METRIC, VALUE}))
     for keys, _ in read:
         known |= keys
@@ -93,7 +93,7 @@ def read_records(store: Store, views: Sequence[RunView], wanted: Mapping[str, An
 
 def _read_run(store: Store, view: RunView, filters: Filters) -> tuple[Keys, list[Block]]:
     of_run = run_keys(view)
-    paths = _paths(store, view, with_system=SYSTEM_LOOP in filters.wanted)
+    paths = _paths(view, with_system=SYSTEM_LOOP in filters.wanted)
     found = []
     for _, parts in sorted(paths.items()):
         contexts = _contexts(parts)

@@ -10,7 +10,7 @@ from tracker.read.catalog import RunView
 from tracker.read.contexts import Contexts
 from tracker.read.layout import Metric
 from tracker.read.rows import Rows, Selection, read_rows, split_rows
-from tracker.read.source import Part, list_parts, steadily
+from tracker.read.source import Part, parts_of, steadily
 from tracker.read.values import Column, fill, repeat
 from tracker.store.base import Store
 
@@ -60,11 +60,11 @@ def loop_columns(loops: Collection[str]) -> list[str]:
 
 def read_sections(store: Store, view: RunView, choose: Callable[[Known], Selection]) -> tuple[Known, list[Section]]:
     """Everything that a run has of what ``choose`` selects from what it knows, and what it knows."""
-    return steadily(lambda: _read(store, view, choose))
+    return steadily(lambda: _read(store, view, choose), view)
 
 
 def _read(store: Store, view: RunView, choose: Callable[[Known], Selection]) -> tuple[Known, list[Section]]:
-    parts = list_parts(store, view.run)
+    parts = parts_of(view)
     known = known_of(parts)
     selection = choose(known)
     by_path: dict[str, list[Part]] = {}

@@ -15,7 +15,7 @@ from tracker.read.question import read_records
 from tracker.read.records import Block
 from tracker.read.rows import Rows, Selection, read_rows
 from tracker.read.sections import Section, columns_of, context_columns
-from tracker.read.source import Part, list_parts, steadily
+from tracker.read.source import Part, parts_of, steadily
 from tracker.read.table import identity
 from tracker.read.values import Column, concatenate, constant, from_python, missing
 from tracker.store.base import Store
@@ -44,7 +44,7 @@ def build(store: Store, runs: Sequence[RunView], wanted: Mentions) -> Views:
         found.tables[RECORDS] = _records(store, runs)
     if wanted.tables is not None and wanted.tables <= {RUNS, RECORDS}:
         return found
-    read = each(store, lambda view: steadily(lambda: _read_run(store, view, wanted)), runs)
+    read = each(store, lambda view: steadily(lambda: _read_run(store, view, wanted), view), runs)
     names = _names({path for paths in read for path in paths})
     for path, name in sorted(names.items()):
         if wanted.has_table(name):
@@ -77,7 +77,7 @@ def view_name(path: Sequence[str]) -> str:
 def _read_run(store: Store, view: RunView, wanted: Mentions) -> dict[tuple[str, ...], Rows | None]:
     """The rows of the paths that may be needed; ``None`` for the others."""
     by_path: dict[tuple[str, ...], list[Part]] = {}
-    for part in list_parts(store, view.run):
+    for part in parts_of(view):
         by_path.setdefault(part.layout.loops, []).append(part)
     found: dict[tuple[str, ...], Rows | None] = dict.fromkeys(by_path)
     for path, parts in by_path.items():

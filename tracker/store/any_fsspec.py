@@ -99,7 +99,7 @@ class FsspecDriver:
             for path, entry in found.items():
                 yield self._info(self._relative(path), entry)
 
-    def folders(self, prefix: str) -> Iterator[str]:
+    def folders(self, prefix: str, after: str) -> Iterator[str]:
         with _translated(prefix or "the listing", self._shown), contextlib.suppress(FileNotFoundError):
             for entry in self._system.ls((self._root + prefix).rstrip("/"), detail=True):
                 if entry["type"] == "directory":

@@ -57,8 +57,11 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> Iterator[Info]:
         """Every key below a prefix that ends with ``/`` (or all), sorted by key; an absent prefix has none."""
 
-    def folders(self, prefix: str = "") -> builtins.list[str]:
-        """Names of the direct sub-folders of a prefix, sorted; a local one may be named although empty."""
+    def folders(self, prefix: str = "", *, after: str = "") -> builtins.list[str]:
+        """Names of the direct sub-folders of a prefix, sorted; a local one may be named although empty.
+
+        With ``after`` only names behind that one; servers that can begin a listing there send no others.
+        """
 
     def info(self, key: str) -> Info:
         """Size and time of one key."""

@@ -72,6 +72,11 @@ def created_ms(text: str) -> int:
     return _to_number(text) >> 80
 
 
+def first_id(milliseconds: int) -> str:
+    """The smallest id that can be made at a time, in Unix milliseconds: where a listing of later ones begins."""
+    return _to_text(max(0, milliseconds) << 80, ID_LENGTH)
+
+
 def is_id(text: str) -> bool:
     """Whether the text has the form of an id of ours."""
     return len(text) == ID_LENGTH and text[0] in "01234567" and all(letter in ALPHABET for letter in text)

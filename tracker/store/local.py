@@ -81,11 +81,12 @@ class LocalStore:
         with durable.translated(folder, prefix):
             yield from _walk(folder, prefix)
 
-    def folders(self, prefix: str = "") -> builtins.list[str]:
+    def folders(self, prefix: str = "", *, after: str = "") -> builtins.list[str]:
         """Names of the direct sub-folders of a prefix, sorted; a folder that lost its last key may still be named."""
         folder = self._path(check_prefix(prefix)[:-1]) if prefix else self.root
         with durable.translated(folder, prefix):
-            return sorted(entry.name for entry in _scan(folder, prefix) if entry.is_dir(follow_symlinks=False))
+            found = _scan(folder, prefix, after=after)
+            return sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False))
 
     def info(self, key: str) -> Info:
         """Size and time of one key."""
@@ -130,11 +131,11 @@ def _not_a_folder(path: Path, key: str) -> Iterator[None]:
         raise
 
 
-def _scan(folder: Path, prefix: str) -> list[os.DirEntry[str]]:
+def _scan(folder: Path, prefix: str, *, after: str = "") -> list[os.DirEntry[str]]:
     """The entries of a folder whose names can be keys; none when the folder is not there."""
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if _usable(entry, prefix)]
+            return [entry for entry in entries if entry.name > after and _usable(entry, prefix)]
     except (FileNotFoundError, NotADirectoryError):
         return []
 

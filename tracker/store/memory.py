@@ -66,11 +66,11 @@ class MemoryStore:
             if key.startswith(prefix):
                 yield Info(key, len(data), modified)
 
-    def folders(self, prefix: str = "") -> builtins.list[str]:
+    def folders(self, prefix: str = "", *, after: str = "") -> builtins.list[str]:
         """Names of the direct sub-folders of a prefix, sorted."""
         check_prefix(prefix)
         rests = (key[len(prefix) :] for key in self._keys.copy() if key.startswith(prefix))
-        return sorted({rest.split("/", 1)[0] for rest in rests if "/" in rest})
+        return sorted(name for name in {rest.split("/", 1)[0] for rest in rests if "/" in rest} if name > after)
 
     def info(self, key: str) -> Info:
         """Size and time of one key."""

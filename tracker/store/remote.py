@@ -46,7 +46,7 @@ class Driver(Protocol):
 
     def list(self, prefix: str) -> Iterable[Info]: ...
 
-    def folders(self, prefix: str) -> Iterable[str]: ...
+    def folders(self, prefix: str, after: str) -> Iterable[str]: ...
 
     def info(self, key: str) -> Info: ...
 
@@ -169,11 +169,11 @@ class RemoteStore:
         # Sorted here, because not every server that speaks S3 sorts.
         yield from sorted((info for info in found if _is_key(info.key)), key=lambda info: info.key)
 
-    def folders(self, prefix: str = "") -> builtins.list[str]:
+    def folders(self, prefix: str = "", *, after: str = "") -> builtins.list[str]:
         """Names of the direct sub-folders of a prefix, sorted."""
         check_prefix(prefix)
-        found = self._try(f"listing {prefix or 'the store'}", lambda: [*self._driver.folders(prefix)])
-        return sorted(name for name in found if _is_key(prefix + name))
+        found = self._try(f"listing {prefix or 'the store'}", lambda: [*self._driver.folders(prefix, after)])
+        return sorted(name for name in found if name > after and _is_key(prefix + name))
 
     def info(self, key: str) -> Info:
         """Size and time of one key."""

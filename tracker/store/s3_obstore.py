@@ -107,15 +107,31 @@ class ObstoreDriver:
         except _OddKey:
             return _other_driver(self._settings).list(prefix)
 
-    def folders(self, prefix: str) -> Iterable[str]:
+    def folders(self, prefix: str, after: str) -> Iterable[str]:
         import obstore
 
+        if after:
+            return self._folders_after(prefix, after)
         try:
             with _translated(prefix or "the listing", self._settings):
                 found = obstore.list_with_delimiter(self._patient, self._path(prefix) or None)
         except _OddKey:
-            return _other_driver(self._settings).folders(prefix)
+            return _other_driver(self._settings).folders(prefix, after)
         return [folder.rstrip("/").rpartition("/")[2] for folder in found["common_prefixes"]]
+
+    def _folders_after(self, prefix: str, after: str) -> Iterable[str]:
+        """obstore lists folders only from the beginning, so these are taken from the keys behind the place."""
+        import obstore
+
+        start = len(self._path(prefix))
+        try:
+            with _translated(prefix or "the listing", self._settings):
+                offset = self._path(prefix + after)
+                pages = obstore.list(self._patient, self._path(prefix) or None, offset=offset, chunk_size=1000)
+                rests = (entry["path"][start:] for page in pages for entry in page)
+                return list(dict.fromkeys(rest.partition("/")[0] for rest in rests if "/" in rest))
+        except _OddKey:
+            return _other_driver(self._settings).folders(prefix, after)
 
     def info(self, key: str) -> Info:
         import obstore

@@ -101,8 +101,9 @@ class S3fsDriver:
                 key = entry["Key"].removeprefix(self._settings.prefix)
                 yield Info(key, entry["Size"], entry["LastModified"].timestamp())
 
-    def folders(self, prefix: str) -> Iterator[str]:
-        for page in self._pages(prefix, {"Delimiter": "/"}):
+    def folders(self, prefix: str, after: str) -> Iterator[str]:
+        start = {"StartAfter": f"{self._settings.prefix}{prefix}{after}"} if after else {}
+        for page in self._pages(prefix, {"Delimiter": "/", **start}):
             for entry in page.get("CommonPrefixes", []):
                 yield entry["Prefix"].removeprefix(self._settings.prefix + prefix).rstrip("/")
 

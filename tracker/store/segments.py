@@ -226,29 +226,32 @@ def _has_roles(table: pa.Table) -> bool:
 
 
 def _encode(table: pa.Table) -> bytes:
+    import pyarrow.parquet as pq
+
+    sink = BytesIO()
+    pq.write_table(table, sink, **parquet_options(table.schema))
+    return sink.getvalue()
+
+
+def parquet_options(schema: pa.Schema) -> dict[str, Any]:
     """Delta-encoded integers and times, byte-stream-split floats, dictionaries for texts; zstd over all."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     encodings: dict[str, str] = {}
     dictionaries = []
-    for column in table.schema:
+    for column in schema:
         if pa.types.is_floating(column.type):
             encodings[column.name] = "BYTE_STREAM_SPLIT"
         elif pa.types.is_integer(column.type) or pa.types.is_timestamp(column.type):
             encodings[column.name] = "DELTA_BINARY_PACKED"
         elif pa.types.is_string(column.type) or pa.types.is_binary(column.type):
             dictionaries.append(column.name)
-    sink = BytesIO()
-    pq.write_table(
-        table,
-        sink,
-        compression="zstd",
-        use_dictionary=dictionaries,
-        column_encoding=encodings,
-        write_page_checksum=True,
-    )
-    return sink.getvalue()
+    return {
+        "compression": "zstd",
+        "use_dictionary": dictionaries,
+        "column_encoding": encodings,
+        "write_page_checksum": True,
+    }
 
 
 def publish(store: Store, key: SegmentKey, table: pa.Table) -> None:

@@ -1,0 +1,106 @@
+"""Merging batches of the index that have become many or hold many rows that no longer count."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tracker.errors import Corrupt
+from tracker.read.batches import FORMAT_NUMBER, OPEN, SETTLED, About, Batch, runs_schema
+from tracker.read.index import Index
+from tracker.read.packs import Packed, PackedPiece, Packs
+from tracker.store.base import Store
+from tracker.upkeep.batching import BatchWriter
+from tracker.upkeep.compact_summary import Counts
+from tracker.upkeep.packing import Place
+
+FACTOR = 8  # batches of one size that are merged: each row is written again once for each power of ten of runs
+MOST_ROWS = 200_000  # of a batch; larger ones are left as they are
+_DEAD_SHARE, _WORTH_ROWS = 0.3, 1000
+_MOST_REPLACED = 5000  # names that a batch remembers to have replaced, the youngest
+
+
+def merge_batches(store: Store, index: Index, generation: str, counts: Counts) -> int:
+    """Write one batch for many, where that is due; how many were taken in. The old ones stay until they are cleaned."""
+    chosen = choose(index)
+    if len(chosen) < 2 and not any(_dead(index, batch) for batch in chosen):
+        return 0
+    writer, packs = BatchWriter(store, counts), Packs(store)
+    for batch in chosen:
+        for row, segments in _rows(index, packs, batch, writer):
+            writer.add(row, segments)
+    names = {batch.name for batch in chosen}
+    replaced = sorted(names | index.replaced)[-_MOST_REPLACED:]
+    live = tuple(name for name in index.batches if name not in names)
+    about = About(
+        format=FORMAT_NUMBER, generation=generation, replaces=tuple(replaced), live=live, horizon=index.horizon
+    )
+    writer.publish(about)
+    return len(chosen)
+
+
+def choose(index: Index) -> list[Batch]:
+    """The batches to merge: many of one size, or those with many rows that other batches have replaced."""
+    by_level: dict[int, list[Batch]] = defaultdict(list)
+    for batch in sorted(index.batches.values(), key=lambda batch: len(batch.runs)):
+        by_level[len(str(len(batch.runs)))].append(batch)
+    found: list[Batch] = []
+    for _, batches in sorted(by_level.items()):
+        if len(batches) + bool(found) >= FACTOR:
+            found += batches
+    found += [batch for batch in index.batches.values() if batch not in found and _is_worn(index, batch)]
+    return _up_to(found, MOST_ROWS)
+
+
+def _dead(index: Index, batch: Batch) -> int:
+    return sum(1 for number in range(len(batch.runs)) if not _holds(index, batch, number))
+
+
+def _is_worn(index: Index, batch: Batch) -> bool:
+    dead = _dead(index, batch)
+    return dead == len(batch.runs) or (dead >= _WORTH_ROWS and dead > _DEAD_SHARE * len(batch.runs))
+
+
+def _up_to(batches: Sequence[Batch], most: int) -> list[Batch]:
+    found, rows = [], 0
+    for batch in batches:
+        if rows + len(batch.runs) <= most:
+            found.append(batch)
+            rows += len(batch.runs)
+    return found
+
+
+def _holds(index: Index, batch: Batch, number: int) -> bool:
+    """Whether a row still says something: it is the one that counts, or contradicts the one that does."""
+    row = index.rows[batch.runs[number]]
+    if row.batch is batch and row.number == number:
+        return True
+    return row.version == batch.versions[number] and row.fingerprint != batch.fingerprints[number]
+
+
+Rows = Iterator[tuple[dict[str, Any], list[Place]]]
+
+
+def _rows(index: Index, packs: Packs, batch: Batch, writer: BatchWriter) -> Rows:
+    """The rows of a batch that still say something, with their segments put into the new batch's packs."""
+    columns = [name for name in runs_schema(batch.about).names if name != "segments"]
+    number = -1
+    for group in range(batch.file.metadata.num_row_groups):
+        for row in batch.file.read_row_group(group, columns=columns).to_pylist():
+            number += 1
+            if not _holds(index, batch, number):
+                continue
+            try:
+                yield row, _places(Packed(packs, batch, number), writer) if row["state"] == SETTLED else []
+            except (FileNotFoundError, Corrupt):  # its run is read anew the next time
+                own = {name: row[name] for name in ("run", "version")}
+                yield {**own, "state": OPEN, "fingerprint": ""}, []
+
+
+def _places(packed: Packed, writer: BatchWriter) -> list[Place]:
+    fields = packed.batch.segments.fields
+    return [
+        writer.place(piece) if isinstance(piece, PackedPiece) else {name: fields[name][number] for name in fields}
+        for number, piece in packed.pieces()
+    ]

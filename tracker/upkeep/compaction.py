@@ -1,0 +1,195 @@
+"""Compaction: what readers ask of all runs, merged into few files (docs/design/0017)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from tracker.errors import Corrupt, KeyExists, StoreUnavailable
+from tracker.read.batches import FORMAT_NUMBER, GONE, OPEN, SETTLED, About, IndexFormat
+from tracker.read.index import Index, Listing, list_index, load_index, read_generation
+from tracker.read.parallel import is_local
+from tracker.store import ids, keys
+from tracker.store.base import Store
+from tracker.store.documents import encode
+from tracker.store.segments import Piece
+from tracker.upkeep.batching import BatchWriter
+from tracker.upkeep.compact_cleaning import clean
+from tracker.upkeep.compact_merging import merge_batches
+from tracker.upkeep.compact_summary import CompactProgress, CompactSummary, Counts, OnCompactProgress
+from tracker.upkeep.describing import Description, describe_run
+
+GRACE_S = 3600.0  # nobody reads that long from what was replaced
+MARGIN_S = 86_400.0  # by which clocks may be wrong that ids are made with
+RUNS_OF_A_BATCH = 20_000  # bounds memory, and what a kill throws away
+_AT_ONCE = 512  # runs that are read before their segments are packed
+_THREADS, _LOCAL_THREADS = 16, 4
+
+
+def compact(
+    store: Store,
+    *,
+    full: bool = False,
+    dry_run: bool = False,
+    grace_s: float = GRACE_S,
+    on_progress: OnCompactProgress | None = None,
+) -> CompactSummary:
+    """Bring the index of a store up to date: read the runs that are new or changed, and merge what has become many.
+
+    Safe beside writers, readers and other compactions, and killed at any moment: runs are only read, a batch is seen
+    when it is whole, and what it replaces stays for ``grace_s`` seconds, so that those who read it can end.
+    ``full`` reads every run anew, whatever the index says; ``dry_run`` writes nothing. Memory is bounded.
+    """
+    began = time.monotonic()
+    compaction = _Compaction(store, CompactSummary(store.url, dry_run), full, grace_s, on_progress)
+    compaction.run()
+    compaction.summary.duration_s = time.monotonic() - began
+    return compaction.summary
+
+
+class _Compaction:
+    def __init__(
+        self,
+        store: Store,
+        summary: CompactSummary,
+        full: bool,
+        grace_s: float,
+        on_progress: OnCompactProgress | None,
+    ) -> None:
+        self.store, self.summary, self.full, self.grace_s = store, summary, full, grace_s
+        self.counts = Counts(summary)
+        self._tell = on_progress or (lambda progress: None)
+
+    def run(self) -> None:
+        began_ms = int(time.time() * 1000)
+        generation = self._generation()
+        index, listing = load_index(self.store), list_index(self.store)
+        # Markers are listed before the runs are, and those of them deleted that were seen here.
+        if index is not None:
+            listing = index.listing
+        there = [name for name in self.store.folders(keys.RUNS) if ids.is_id(name)]
+        self.summary.runs = len(there)
+        wanted = self._wanted(index, listing, there)
+        horizon = ids.first_id(began_ms - int(MARGIN_S * 1000))
+        if self.summary.dry_run:
+            self._count(wanted)
+            return
+        published = self._index(wanted, index, generation, horizon)
+        self._forget(listing, wanted)
+        if published:
+            index = load_index(self.store)
+        if index is not None:
+            self.summary.merged_batches = merge_batches(self.store, index, generation, self.counts)
+        clean(self.store, self.summary, grace_s=self.grace_s)
+
+    def _generation(self) -> str:
+        """The generation of batches that is in force; the first compaction says it."""
+        found = read_generation(self.store)
+        if found is not None or self.summary.dry_run:
+            return found or ""
+        mine = IndexFormat(format=FORMAT_NUMBER, generation=ids.new_id(), created=time.time())
+        with suppress(KeyExists):
+            self.store.create(keys.INDEX_FORMAT, encode(mine))
+        found = read_generation(self.store)
+        if found is None:
+            raise StoreUnavailable(f"{keys.INDEX_FORMAT} cannot be used; delete the folder index/ and compact anew")
+        return found
+
+    def _wanted(self, index: Index | None, listing: Listing, there: list[str]) -> list[str]:
+        """The runs to read: those without a row that holds, and those whose folder has gone."""
+        if index is None or self.full:
+            return sorted({*there, *listing.changes, *(() if index is None else index.rows)})
+        found = {run for run in there if (row := index.rows.get(run)) is None or not index.settled(row)}
+        found |= listing.changes.keys()
+        lost = index.rows.keys() - set(there)
+        return sorted(found | {run for run in lost if index.rows[run].state != GONE})
+
+    def _count(self, wanted: list[str]) -> None:
+        for found in self._described(wanted):
+            self.summary.indexed += found[1] is not None and found[1].state == SETTLED
+            self.summary.open += found[1] is not None and found[1].state == OPEN
+
+    def _described(self, wanted: Sequence[str]) -> Iterator[tuple[str, Description | None]]:
+        """The runs as they are, a bounded number at a time."""
+        threads = _LOCAL_THREADS if is_local(self.store) else _THREADS
+        with ThreadPoolExecutor(threads, "hindsight-compact") as pool:
+            for start in range(0, len(wanted), _AT_ONCE):
+                chunk = wanted[start : start + _AT_ONCE]
+                yield from zip(chunk, pool.map(self._describe, chunk), strict=True)
+                self.summary.read += len(chunk)
+                self._tell(CompactProgress("reading runs", self.summary.read, len(wanted)))
+
+    def _describe(self, run: str) -> Description | None:
+        try:
+            found = describe_run(self.store, run)
+        except Corrupt as exc:
+            self.summary.problems[run] = str(exc)
+            return Description(run, OPEN)
+        for piece in found.pieces if found is not None else ():
+            self._prepare(piece)
+        return found
+
+    def _prepare(self, piece: Piece) -> None:
+        """Read the footer of a segment here, where many are read at once."""
+        with suppress(Corrupt, FileNotFoundError):
+            piece.schema()
+
+    def _index(self, wanted: list[str], index: Index | None, generation: str, horizon: str) -> bool:
+        """Write batches with the rows of these runs; whether any was written.
+
+        The last one states the horizon, and takes the place of damaged batches, whose runs have their rows by then.
+        """
+        writer, published = BatchWriter(self.store, self.counts), list[str]()
+        live = tuple(index.batches) if index is not None else ()
+        about = About(format=FORMAT_NUMBER, generation=generation, live=live)
+        for run, found in self._described(wanted):
+            row = self._row(run, found, index, horizon)
+            if row is None:
+                continue
+            self._add(writer, row, found)
+            if writer.rows >= RUNS_OF_A_BATCH:
+                writer.publish(about)
+                published.append(writer.name)
+                writer = BatchWriter(self.store, self.counts)
+        if not writer.rows and not published:
+            return False
+        damaged = tuple(sorted(index.damaged)) if index is not None else ()
+        writer.publish(msgspec.structs.replace(about, live=(*live, *published), replaces=damaged, horizon=horizon))
+        return True
+
+    def _add(self, writer: BatchWriter, row: dict[str, Any], found: Description | None) -> None:
+        try:
+            pieces = found.pieces if found is not None and row["state"] == SETTLED else []
+            writer.add(row, [writer.place(piece) for piece in pieces])
+        except FileNotFoundError:  # compacted or removed since it was listed: it is read anew the next time
+            own = {name: row[name] for name in ("run", "version")}
+            writer.add({**own, "state": OPEN, "fingerprint": ""}, [])
+
+    def _row(self, run: str, found: Description | None, index: Index | None, horizon: str) -> dict[str, Any] | None:
+        """The new row of a run; ``None`` where the one that it has says the same, or where none is needed."""
+        before = None if index is None else index.rows.get(run)
+        state, fingerprint = (GONE, "") if found is None else (found.state, found.fingerprint)
+        self.summary.open += state == OPEN
+        if before is None and (state == GONE or (state == OPEN and run >= horizon)):
+            return None  # readers find it by listing what is new
+        same = before is not None and (before.state, before.fingerprint) == (state, fingerprint)
+        is_torn = index is not None and run in index.torn
+        if same and not is_torn and not (self.full and state == SETTLED):
+            return None
+        self.summary.indexed += state == SETTLED
+        self.summary.gone += state == GONE
+        version = 1 if before is None else before.version + 1
+        row = {} if found is None else found.row
+        return {**row, "run": run, "version": version, "state": state, "fingerprint": fingerprint}
+
+    def _forget(self, listing: Listing, wanted: list[str]) -> None:
+        """Delete the markers that were there before the runs were read."""
+        done = set(wanted)
+        seen = [key for run, markers in listing.changes.items() for key in markers if run in done]
+        self.store.delete(seen)
+        self.summary.removed += len(seen)

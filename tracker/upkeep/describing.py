@@ -1,0 +1,126 @@
+"""What the index keeps of one run, read from the run itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from blake3 import blake3
+
+from tracker.errors import Corrupt, KeyNotFound
+from tracker.read.batches import OPEN, SETTLED
+from tracker.read.catalog import RunView, build_view, documents_of
+from tracker.store import ids, keys
+from tracker.store.base import Info, Store
+from tracker.store.columns import to_json
+from tracker.store.keys import SegmentKey
+from tracker.store.segments import Piece, uncovered
+
+
+@dataclass
+class Description:
+    """A run as it was found: its state, what tells it from other states, its row, and the segments that count."""
+
+    run: str
+    state: str
+    fingerprint: str = ""
+    row: dict[str, Any] = field(default_factory=dict)
+    pieces: list[Piece] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+def describe_run(store: Store, run: str) -> Description | None:
+    """What there is to say of a run; ``None`` where there is none.
+
+    Only a run whose attempts have all ended, without an open journal and with documents that can be read, is told by
+    the index (``SETTLED``); any other is ``OPEN``, which means that readers read it themselves.
+    """
+    infos = list(store.list(keys.run_folder(run)))
+    names = documents_of(info.key for info in infos).get(run, {})
+    if not any(info.key == keys.run_document(run) for info in infos):
+        return None
+    wanted = _told_whole(run, infos, names)
+    held = None if wanted is None else _read(store, wanted)
+    view = None if held is None else _view(store, run, names, held)
+    if held is None or view is None or view.run != run:
+        return Description(run, OPEN)
+    sources: dict[SegmentKey, list[str]] = {}
+    for info in infos:
+        key = SegmentKey.parse(info.key)
+        if key is not None:
+            sources.setdefault(SegmentKey(run, key.path, key.shard, key.first, key.last), []).append(info.key)
+    pieces = [Piece(key, store, tuple(sorted(parts))) for key, parts in uncovered(sources).items()]
+    sizes = {info.key: info.size_bytes for info in infos}
+    return Description(run, SETTLED, _fingerprint(infos, held), _row(view, held), sorted(pieces, key=_order), sizes)
+
+
+def _order(piece: Piece) -> SegmentKey:
+    return piece.key
+
+
+def _told_whole(run: str, infos: Sequence[Info], names: dict[str, set[str]]) -> list[str] | None:
+    """The keys of all documents that a view needs; ``None`` while an attempt goes on or a journal waits."""
+    there = {info.key for info in infos}
+    attempts = [name for name in names if ids.is_id(name)]
+    ends = [keys.attempt_document(run, attempt, "end") for attempt in attempts]
+    if not attempts or not there.issuperset(ends) or any(key.startswith(keys.journal_folder(run)) for key in there):
+        return None
+    return [keys.run_document(run), *sorted(ends), *sorted(names.get("marks", ()))]
+
+
+def _read(store: Store, wanted: Sequence[str]) -> dict[str, bytes] | None:
+    try:
+        return {key: store.get(key) for key in wanted}
+    except KeyNotFound:
+        return None
+
+
+def _view(store: Store, run: str, names: dict[str, set[str]], held: dict[str, bytes]) -> RunView | None:
+    """The view as readers will build it; ``None`` where that would warn of something, or show another run."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return build_view(store, run, names, time.time(), get=held.__getitem__)
+        except (Warning, Corrupt, LookupError, ValueError, OverflowError):
+            return None
+
+
+def _fingerprint(infos: Sequence[Info], held: dict[str, bytes]) -> str:
+    hasher = blake3()
+    for info in infos:
+        hasher.update(f"{info.key}\0{info.size_bytes}\0{info.modified}\n".encode())
+    for key, data in sorted(held.items()):
+        hasher.update(f"{key}\0{len(data)}\n".encode())
+        hasher.update(data)
+    return hasher.hexdigest()[:32]
+
+
+def _row(view: RunView, held: dict[str, bytes]) -> dict[str, Any]:
+    """The row without what its batch adds."""
+    folder = keys.run_folder(view.run)
+    documents = {
+        key.removeprefix(folder): msgspec.Raw(msgspec.json.format(data, indent=-1)) for key, data in held.items()
+    }
+    return {
+        **{name: getattr(view, name) for name in ("run", "project", "name", "script", "parent", "started", "ended")},
+        **{name: getattr(view, name) for name in ("duration", "status", "pinned")},
+        "tags": list(view.tags),
+        "attempts": len(view.attempts),
+        "arguments": to_json(view.arguments),
+        "summary": to_json(view.summary),
+        "documents": msgspec.json.encode(documents).decode(),
+    }
+
+
+def about_json(described: dict[str, Any], key: SegmentKey) -> str | None:
+    """What the metadata of a segment says beside its name; ``None`` when it contradicts its name."""
+    own = {"run": key.run, "attempt": key.attempt, "shard": key.shard, "first": key.first, "last": key.last}
+    if any(described.get(name) != value for name, value in own.items()):
+        return None
+    return json.dumps({name: value for name, value in described.items() if name not in own}, sort_keys=True)
