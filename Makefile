@@ -7,7 +7,7 @@ OTHERS := $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python $(HOME)/.pyenv/ve
           $(shell command -v python3.12 2>/dev/null) $(shell command -v python3.13 2>/dev/null)
 OTHER_VERSIONS := $(sort $(foreach python,$(OTHERS),$(shell $(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)))
 
-.PHONY: help demo test test-all test-airflow test-airflow2 .test-airflow2 test-prefect test-slurm quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
+.PHONY: help demo test test-all test-airflow test-airflow2 .test-airflow2 test-prefect test-slurm slurm-packages quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
 
 help:
 	@echo "make demo    train at three commits, ask all three for a metric that none logged, draw demo-output/accuracy.png"
@@ -56,10 +56,10 @@ test-all: $(VENV)/test-ready
 	$(BIN)/python $(PYTEST)
 
 # Airflow pins packages that others need newer, so it has an environment of its own. Its warnings are not ours to mend.
-test-airflow: $(BIN)/uv
+test-airflow: $(BIN)/uv slurm-packages
 	test -x .venv-airflow/bin/python || $(PYTHON) -m venv .venv-airflow
 	$(BIN)/uv pip install --quiet --python .venv-airflow/bin/python --constraint constraints.txt --constraint constraints-airflow.txt \
-	  --editable '.[airflow,s3]' 'moto[server]' psutil pytest pytest-timeout scikit-learn
+	  --editable '.[airflow,s3,slurm]' 'moto[server]' psutil pytest pytest-timeout scikit-learn
 	.venv-airflow/bin/python -m pytest -q -W default tests/airflow
 
 # The same operators in Airflow 2.11, in the process of the tests: `dag.test()`, and what its pages and workers would load.
@@ -83,11 +83,13 @@ test-prefect: $(BIN)/uv
 
 # A real Slurm on this machine. Where its packages cannot be installed (root is needed) its tests are skipped, and say so.
 SLURM_PACKAGES := slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins
-test-slurm: $(BIN)/uv
+slurm-packages:
 	@PATH="$$PATH:/usr/sbin:/sbin"; command -v slurmctld slurmd munged sbatch >/dev/null || \
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES) >/dev/null; } || \
 	echo "Slurm is not installed and cannot be: the tests that need it are skipped"
+
+test-slurm: $(BIN)/uv slurm-packages
 	test -x .venv-slurm/bin/python || $(PYTHON) -m venv .venv-slurm
 	$(BIN)/uv pip install --quiet --python .venv-slurm/bin/python --constraint constraints.txt \
 	  --editable '.[slurm,s3]' 'moto[server]' psutil pytest pytest-timeout pytest-xdist

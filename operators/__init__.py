@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "TrackedOperator": "tracker.operators.operator",
+    "SlurmTrackedOperator": "tracker.operators.slurm",
     "tracked": "tracker.operators.wrapping",
     "HindsightReplayOperator": "tracker.operators.replaying",
     "SyncOperator": "tracker.operators.syncing",

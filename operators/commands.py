@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tracker.decorators.airflow import place_of
+from tracker.decorators.places import Place
 from tracker.operators.environment import importable_airflow
 
 from tracker.code.git import Git
@@ -88,12 +88,13 @@ class Work:
 class Child:
     """One try of a command: ``execute`` blocks until it has ended, ``stop`` may be called meanwhile."""
 
-    def __init__(self, work: Work, ti: Any, *, store: str, storage_options: dict[str, Any]) -> None:
-        self.work, self.location = work, place_of(ti)
+    def __init__(self, work: Work, location: Place, *, store: str, storage_options: dict[str, Any]) -> None:
+        self.work, self.location = work, location
         self.url, self.options = store, storage_options
         self.store = open_store(store, storage_options=storage_options)
         self.process: subprocess.Popen[str] | None = None
         self.stopped = False
+        self.stopped_as: Status = "killed"
         identity = Identity(
             project=work.title(),
             script=work.script or "command",
@@ -116,6 +117,14 @@ class Child:
 
     def stop(self) -> None:
         """Tell the command to stop, and kill it when it does not."""
+        self.interrupt()
+        if self.process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=_GRACE_S)
+            self._kill()
+
+    def interrupt(self) -> None:
+        """Tell the command to stop. Returns at once, so a handler of signals may call it."""
         self.stopped = True
         process = self.process
         if process is None:
@@ -126,9 +135,6 @@ class Child:
             for each in psutil.Process(process.pid).children(recursive=True):  # not the one that watches over them
                 with suppress(psutil.Error):
                     each.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_GRACE_S)
-        self._kill()
 
     def _kill(self) -> None:
         assert self.process is not None
@@ -177,5 +183,7 @@ class Child:
         )
         run = begin_run(origin, {"store": self.url, "storage_options": self.options, "capture": ("code",)})
         run.exit_code = code
-        status: Status = "killed" if self.stopped or code in _KILLED else "failed" if code else "finished"
+        status: Status = "failed" if code else "finished"
+        if self.stopped or code in _KILLED:
+            status = self.stopped_as
         end_run(run, status=status)

@@ -10,7 +10,7 @@ from tracker.operators.links import LINK_KEY, RUN_KEY, RunLink, link_of
 from tracker.operators.replay_tasks import StoreOperator
 
 if TYPE_CHECKING:
-    from tracker.operators.commands import Child
+    from tracker.operators.commands import Child, Work
 
 
 class TrackedOperator(StoreOperator):
@@ -92,10 +92,23 @@ class TrackedOperator(StoreOperator):
             self._tell(context["ti"])
 
     def _start(self, ti: Any) -> str:
-        from tracker.operators.commands import Child, Work
+        from tracker.decorators.airflow import place_of
+        from tracker.operators.commands import Child
 
         url, options = self._address()
-        work = Work(
+        self._child = Child(self._work(), place_of(ti), store=url, storage_options=options)
+        self._tell(ti, self._child.run)
+        code = self._child.execute(self.log.info)
+        if self._child.stopped:
+            raise AirflowException(f"the command of run {self._child.run} was stopped")
+        if code != 0:
+            raise AirflowException(f"the command of run {self._child.run} ended with exit code {code}")
+        return self._child.run
+
+    def _work(self) -> Work:
+        from tracker.operators.commands import Work
+
+        return Work(
             command=self.command,
             script=self.script,
             arguments=tuple(self.arguments),
@@ -107,14 +120,6 @@ class TrackedOperator(StoreOperator):
             project=self.project,
             tags=tuple(self.tags),
         )
-        self._child = Child(work, ti, store=url, storage_options=options)
-        self._tell(ti, self._child.run)
-        code = self._child.execute(self.log.info)
-        if self._child.stopped:
-            raise AirflowException(f"the command of run {self._child.run} was stopped")
-        if code != 0:
-            raise AirflowException(f"the command of run {self._child.run} ended with exit code {code}")
-        return self._child.run
 
     def _address(self) -> tuple[str, dict[str, Any]]:
         from tracker.operators.hook import HindsightHook

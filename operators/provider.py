@@ -18,11 +18,13 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "tracker.operators.operator",
                     "tracker.operators.replaying",
+                    "tracker.operators.slurm",
                     "tracker.operators.syncing",
                 ],
             }
         ],
         "hooks": [{"integration-name": "Hindsight", "python-modules": ["tracker.operators.hook"]}],
+        "triggers": [{"integration-name": "Hindsight", "python-modules": ["tracker.operators.slurm_trigger"]}],
         "connection-types": [
             {"connection-type": "hindsight", "hook-class-name": "tracker.operators.hook.HindsightHook"}
         ],

@@ -77,5 +77,6 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterato
     environment["AIRFLOW_CONN_HINDSIGHT_DEFAULT"] = json.dumps(connection)
     environment["AIRFLOW__HINDSIGHT__LISTENER"] = "True"
     environment["AIRFLOW__HINDSIGHT__DAG_TAGS"] = "watched"
+    environment["SLURM_CONF"] = str(home / "slurm.conf")  # tests of Slurm put it there
     with running(home, environment) as found:
         yield found

@@ -1,0 +1,187 @@
+"""``SlurmTrackedOperator`` on a real Slurm: jobs are submitted once, found again, cancelled, and told as they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.airflow.flows import IS_AIRFLOW_3, Flows
+from tests.airflow.server import Airflow
+from tests.slurm.cluster import Cluster, missing
+from tests.slurm.cluster import running as running_slurm
+from tracker.read.catalog import RunView, scan
+from tracker.store.open import open_store
+
+pytest.importorskip("submitit")
+
+HEAD = """
+from airflow.sdk import DAG
+from tracker.operators import SlurmTrackedOperator
+import tracker
+
+RATE = 2
+"""
+DAG = """
+from datetime import timedelta
+from airflow.sdk import DAG
+from tracker.operators import SlurmTrackedOperator
+
+with DAG({dag_id!r}, schedule=None) as dag:
+    SlurmTrackedOperator(task_id="train", script="train.py", folder={folder!r}, job_folder={folder!r} + "/jobs",
+                         deferrable={deferrable}, poll_s=0.2, retries=1, retry_delay=timedelta(0))
+"""
+SCRIPT = """
+import time
+from pathlib import Path
+import tracker
+tracker.log("job", __import__("os").environ["SLURM_JOB_ID"])
+tracker.commit()
+with open("begun", "a") as file:
+    file.write("once\\n")
+while Path("gate").exists():
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A real Slurm; skipped where it cannot be started."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(f"no Slurm here: {reason}")
+    with running_slurm() as found:
+        yield found
+
+
+def test_a_callable_and_a_command_are_jobs(
+    flows: Flows, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a run: the result is the task's, a failure in the job is the task's failure, with its reason."""
+    monkeypatch.setenv("SLURM_CONF", cluster.configuration)
+    text = (
+        HEAD
+        + f"""
+def train(lr, epochs):
+    for epoch in tracker.loop("epoch", range(epochs)):
+        tracker.log("loss", RATE * lr * epoch)
+    return epochs
+
+def fail():
+    raise ValueError("no data")
+
+with DAG("pipeline") as flow:
+    own = dict(job_folder={str(tmp_path / "jobs")!r}, poll_s=0.1)
+    SlurmTrackedOperator(task_id="call", python_callable=train, op_args=[0.5], op_kwargs={{"epochs": 2}}, **own)
+    SlurmTrackedOperator(task_id="shell", command="echo at work; exit 4", **own)
+    SlurmTrackedOperator(task_id="broken", python_callable=fail, **own)
+"""
+    )
+    assert flows.test(text) == {"call": "success", "shell": "failed", "broken": "failed"}
+
+    runs = flows.runs()
+    assert {name: run.status for name, run in runs.items()} == {
+        "call": "finished", "shell": "failed", "broken": "failed",
+    }  # fmt: skip
+    assert all(run.document.launch_key.startswith("airflow/pipeline/") for run in runs.values())
+    assert runs["call"].arguments == {"lr": 0.5, "epochs": 2}
+    assert flows.frame("epoch", "loss")["loss"].dropna().tolist() == [0.0, 1.0]
+    assert [attempt.end and attempt.end.exit_code for attempt in runs["shell"].attempts] == [4]
+
+
+class Task:
+    """A DAG whose task's job waits at a gate."""
+
+    def __init__(self, airflow: Airflow, cluster: Cluster, folder: Path, *, deferrable: bool) -> None:
+        self.airflow, self.cluster, self.folder = airflow, cluster, folder
+        self.dag_id = f"slurm_{folder.name}"
+        conf = airflow.home / "slurm.conf"
+        if not conf.exists():
+            conf.symlink_to(cluster.configuration)
+        (folder / "gate").touch()
+        (folder / "train.py").write_text(SCRIPT)
+        airflow.add(f"{self.dag_id}.py", DAG.format(dag_id=self.dag_id, folder=str(folder), deferrable=deferrable))
+        self.run_id = airflow.trigger(self.dag_id)
+
+    def begun(self, times: int) -> None:
+        """Wait until the script has begun so often."""
+        path = self.folder / "begun"
+        self.airflow.wait(
+            lambda: path.exists() and len(path.read_text().split()) >= times,
+            f"the job does not begin: {self.log()}{self.cluster.log()}",
+        )
+
+    def instance(self) -> dict[str, Any]:
+        """The task instance as Airflow has it."""
+        return self.airflow.tasks(self.dag_id, self.run_id)["train"]
+
+    def job(self) -> str:
+        """Its only job."""
+        (job,) = self.cluster.command(
+            "squeue", "-h", "-t", "all", "--name", f"hindsight-{self.run().run}", "-o", "%A"
+        ).split()
+        return job
+
+    def run(self) -> RunView:
+        """Its only run."""
+        key = f"airflow/{self.dag_id}/{self.run_id}/train/-1"
+        (found,) = (view for view in scan(open_store(self.airflow.home / "store")) if view.document.launch_key == key)
+        return found
+
+    def log(self) -> str:
+        """What the task has told."""
+        return self.airflow.log(self.dag_id, self.run_id, "train")
+
+    def finished(self) -> str:
+        """Its state, once the gate is open."""
+        (self.folder / "gate").unlink(missing_ok=True)
+        return self.airflow.finished(self.dag_id, self.run_id)["train"]
+
+
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="no Airflow 2 is started")
+def test_a_killed_worker_leaves_its_job_at_work(airflow: Airflow, cluster: Cluster, tmp_path: Path) -> None:
+    """The next try takes the job up: it was submitted once, and the run has one attempt."""
+    task = Task(airflow, cluster, tmp_path, deferrable=False)
+    task.begun(1)
+    os.kill(task.instance()["pid"], signal.SIGKILL)
+    airflow.wait(lambda: task.instance()["try_number"] == 2, "there is no second try")
+    airflow.wait(lambda: "took up job" in task.log(), "the second try does not take the job up")
+
+    assert task.finished() == "success", task.log()
+    assert (tmp_path / "begun").read_text() == "once\n"
+    assert task.cluster.state(task.job()) == "COMPLETED"
+    assert [attempt.status for attempt in task.run().attempts] == ["finished"]
+
+
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="no Airflow 2 is started")
+def test_a_job_that_is_put_into_the_queue_again(airflow: Airflow, cluster: Cluster, tmp_path: Path) -> None:
+    """The task is deferred all the while; the run goes on as a second attempt, and both end well."""
+    task = Task(airflow, cluster, tmp_path, deferrable=True)
+    task.begun(1)
+    airflow.wait(lambda: task.instance()["state"] == "deferred", "the task is not deferred")
+    cluster.command("scontrol", "requeue", task.job())
+    task.begun(2)
+
+    assert task.finished() == "success", task.log()
+    assert [attempt.status for attempt in task.run().attempts][-1] == "finished"
+    assert len(task.run().attempts) == 2
+    assert task.instance()["try_number"] == 1
+
+
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="no Airflow 2 is started")
+def test_a_deferred_task_that_is_marked_as_failed(airflow: Airflow, cluster: Cluster, tmp_path: Path) -> None:
+    """No worker is there to be told: the triggerer cancels the job."""
+    task = Task(airflow, cluster, tmp_path, deferrable=True)
+    task.begun(1)
+    airflow.wait(lambda: task.instance()["state"] == "deferred", "the task is not deferred")
+
+    path = f"/api/v2/dags/{task.dag_id}/dagRuns/{task.run_id}/taskInstances/train"
+    airflow.ask("PATCH", path, {"new_state": "failed"})
+
+    airflow.wait(lambda: cluster.state(task.job()) == "CANCELLED", "the job is not cancelled")
+    airflow.wait(lambda: task.run().status == "killed", "the run is still said to run")
+    assert task.finished() == "failed"
