@@ -146,6 +146,7 @@ def sync(
     dry_run: bool = False,
     delete_after: bool = False,
     full: bool = False,
+    restore: bool = False,
     threads: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Summary:
@@ -155,7 +156,8 @@ def sync(
     runs write to the source (what comes later arrives the next time), several at once into one target, and killed at
     any moment: the next call goes on. A second call moves nothing.
 
-    ``dry_run`` only looks. ``full`` looks at everything again, also at what was brought over before. ``delete_after``
+    ``dry_run`` only looks. ``full`` looks at everything again, also at what was brought over before. ``restore`` brings
+    runs back that were removed from the target; they are left out otherwise. ``delete_after``
     removes from the source the runs that have ended, after every byte of them was read back from the target. Storage
     options are as for ``init``; by default those of the settings.
 
@@ -186,6 +188,7 @@ def sync(
         dry_run=dry_run,
         delete_after=delete_after,
         full=full,
+        restore=restore,
         threads=threads,
         on_progress=on_progress,
     )

@@ -99,6 +99,6 @@ def sound(store: Store) -> bool:
 
 
 def contents(store: Store) -> dict[str, bytes]:
-    """Every key but the format and the index, with its bytes."""
-    own = [info.key for info in store.list() if not info.key.startswith(keys.INDEX)]
+    """Every key but the format, the index, and holds of writers that were killed, with its bytes."""
+    own = [info.key for info in store.list() if not info.key.startswith((keys.INDEX, keys.HOLDS))]
     return {key: store.get(key) for key in own if key not in ("format.json", ".gitignore")}

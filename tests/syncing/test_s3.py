@@ -118,7 +118,7 @@ def test_a_changed_run_costs_requests_of_its_own(
 
     summary = sync(tmp_path / "store", url, target_options=options)
 
-    assert proxy.count("PUT", "") == summary.keys
+    assert proxy.count("PUT", "") == summary.keys + 1  # a hold, while the target's own objects are relied on
     assert len(proxy.seen) - summary.keys <= 12
 
 

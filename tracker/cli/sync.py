@@ -45,6 +45,10 @@ Full = Annotated[
     bool,
     typer.Option("--full", help="Compare everything, also what was copied before from here.", show_default=False),
 ]
+Restore = Annotated[
+    bool,
+    typer.Option("--restore", help="Bring back the runs that were removed from DST.", show_default=False),
+]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -67,6 +71,7 @@ def sync(
     until_ended: UntilEnded = False,
     every_s: Every = 5.0,
     full: Full = False,
+    restore: Restore = False,
     threads: Threads = None,
     as_json: options.Json = False,
 ) -> int:
@@ -96,6 +101,7 @@ def sync(
                 dry_run=dry_run,
                 delete_after=delete_after,
                 full=full,
+                restore=restore,
                 threads=threads,
                 on_progress=advance,
             )

@@ -78,6 +78,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     hold: str
     created: float
+    writer: Writer | None = None
     keys: tuple[str, ...] = ()
     everything: bool = False
 

@@ -17,6 +17,7 @@ from tracker.errors import Corrupt, KeyNotFound, Unavailable
 from tracker.store import ids, keys
 from tracker.store.base import Info, Store
 from tracker.store.documents import Hold, Sweep, decode, encode
+from tracker.store.processes import is_alive, is_visible, this_writer
 
 HOLD_LIFE_S = 86_400.0  # after that its writer was killed
 EVERYTHING_LIFE_S = 3_600.0  # of one that stops every sweep; renewed while its owner is at work
@@ -44,7 +45,7 @@ def holding(store: Store, wanted: Iterable[str]) -> Iterator[None]:
     if not named:
         yield
         return
-    hold = Hold(hold=ids.new_id(), created=time.time(), keys=named)
+    hold = Hold(hold=ids.new_id(), created=time.time(), writer=this_writer(), keys=named)
     key = keys.hold_document(hold.hold)
     store.put(key, encode(hold))
     try:
@@ -66,7 +67,7 @@ class Holding:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._hold = Hold(hold=ids.new_id(), created=time.time(), everything=True)
+        self._hold = Hold(hold=ids.new_id(), created=time.time(), writer=this_writer(), everything=True)
         self._renewed: float | None = None
 
     def begin(self) -> None:
@@ -152,19 +153,36 @@ class Sweeping:
 def held_keys(store: Store, now: float) -> set[str] | None:
     """What writers rely on; ``None`` while somebody relies on everything. ``now`` is the store's time."""
     found: set[str] = set()
-    for info in store.list(keys.HOLDS):
-        age_s = now - (info.modified or now)
-        if age_s > HOLD_LIFE_S:
-            continue
-        with suppress(KeyNotFound):
-            try:
-                hold = decode(store.get(info.key), Hold, key=info.key)
-            except Corrupt:
-                return None
-            if hold.everything and age_s <= EVERYTHING_LIFE_S:
+    for info, hold in _holds(store):
+        if not is_expired(info, hold, now=now):
+            if hold is None or hold.everything:
                 return None
             found.update(hold.keys)
     return found
+
+
+def expired_holds(store: Store, now: float) -> list[Info]:
+    """Holds whose writers were killed."""
+    return [info for info, hold in _holds(store) if is_expired(info, hold, now=now)]
+
+
+def _holds(store: Store) -> Iterator[tuple[Info, Hold | None]]:
+    """All holds, with ``None`` for those that cannot be read."""
+    for info in store.list(keys.HOLDS):
+        try:
+            yield info, decode(store.get(info.key), Hold, key=info.key)
+        except Corrupt:
+            yield info, None
+        except KeyNotFound:
+            continue
+
+
+def is_expired(info: Info, hold: Hold | None, *, now: float) -> bool:
+    """Whether a hold is its writer's no more: that one is known to be gone, or has not renewed it for too long."""
+    if hold is not None and hold.writer is not None and is_visible(hold.writer):
+        return not is_alive(hold.writer)
+    life_s = EVERYTHING_LIFE_S if hold is not None and hold.everything else HOLD_LIFE_S
+    return info.modified is not None and now - info.modified > life_s
 
 
 def has_key(store: Store, key: str) -> bool:

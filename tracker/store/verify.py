@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tracker.errors import BadKey, KeyNotFound
-from tracker.store import durable, keys
+from tracker.store import durable, ids, keys
 from tracker.store.base import Info, Store
 from tracker.store.format import require_format
 from tracker.store.inspection import Finding, Problem, inspect
@@ -56,11 +56,11 @@ def verify(
     require_format(store)
     infos = list(store.list(keys.run_folder(run) if run else ""))
     reading = _Reading(store, kinds, on_key)
-    findings = list(reading.inspect_all(infos))
+    findings, rests = _apart(store, list(reading.inspect_all(infos)))
     if run:
         findings += reading.needs_of(findings)
     present = _Present(store, {finding.info.key for finding in findings})
-    problems = [problem for finding in findings for problem in finding.problems]
+    problems = [*rests, *(problem for finding in findings for problem in finding.problems)]
     problems += _relations(findings, present)
     if check_code is not None:
         problems += _check_bundles(store, findings, check_code)
@@ -71,6 +71,22 @@ def verify(
         counts[finding.category] += 1
         sizes[finding.category] += finding.info.size_bytes
     return Report(store.url, dict(counts), dict(sizes), tuple(sorted(problems, key=lambda each: (each.key, each.kind))))
+
+
+def _apart(store: Store, findings: list[Finding]) -> tuple[list[Finding], list[Problem]]:
+    """What belongs to runs and what is left of runs that are being removed: nobody reads that, whatever it lacks."""
+    whole = {finding.info.key for finding in findings}
+    runs = {key.split("/")[1] for key in whole if key.startswith(keys.RUNS)}
+    doubtful = [run for run in runs if ids.is_id(run) and keys.run_document(run) not in whole]
+    removed = {keys.run_folder(run) for run in doubtful if _info(store, keys.removal_document(run)) is not None}
+    if not removed:
+        return findings, []
+    rest = {each.info.key for each in findings if "/".join(each.info.key.split("/")[:2]) + "/" in removed}
+    detail = "left of a run that was removed: `hindsight gc` deletes it"
+    problems = [
+        Problem("orphaned", each.info.key, detail, each.info.size_bytes) for each in findings if each.info.key in rest
+    ]
+    return [each for each in findings if each.info.key not in rest], problems
 
 
 @dataclass(frozen=True)
@@ -160,6 +176,11 @@ def _references(findings: list[Finding], present: _Present) -> Iterator[Problem]
         for need in finding.needs:
             if need.key in missing or need.key not in present:
                 missing[need.key].append((key, need))
+    named = {key for pairs in missing.values() for key, _ in pairs}
+    gone = {key for key in named if _info(present.store, key) is None}  # removed together with what they need
+    missing = {
+        lost: kept for lost, pairs in missing.items() if (kept := [pair for pair in pairs if pair[0] not in gone])
+    }
     for lost, ((key, need), *others) in missing.items():
         further = f", and so do {len(others)} more" if others else ""
         yield Problem("missing", lost, f"{key} refers to it: {need.purpose}{further}", need.size_bytes)

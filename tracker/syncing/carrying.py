@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 from tracker.errors import BadKey, Corrupt, KeyNotFound
 from tracker.store import keys
 from tracker.store.base import Store
+from tracker.store.holds import Holding
 from tracker.syncing.catalogue import MAX_DOCUMENT_BYTES, Item, Told, read_document
 from tracker.syncing.copying import copy, put_merged
 from tracker.syncing.summary import Tally
@@ -28,6 +29,7 @@ class Carrier:
 
     def __init__(self, source: Store, target: Store, tally: Tally, *, dry: bool, threads: int | None = None) -> None:
         self.source, self.target, self.tally, self.dry = source, target, tally, dry
+        self._holding = Holding(target)
         local = is_local(source) and is_local(target)
         self._threads = threads or (LOCAL_THREADS if local else REMOTE_THREADS)
         self._pool = ThreadPoolExecutor(self._threads, "hindsight-sync")
@@ -37,6 +39,12 @@ class Carrier:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._holding.end()
+
+    def hold(self) -> None:
+        """From now on nobody deletes from the target what it has already and what a document is about to need."""
+        if not self.dry:
+            self._holding.begin()
 
     def each(self, work: Callable[[Given], Got], items: Iterable[Given]) -> list[Got]:
         """``[work(item) for item in items]`` in the threads; the first error is raised and ends the rest.

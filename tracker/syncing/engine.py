@@ -16,7 +16,7 @@ from tracker.syncing.catalogue import Item, Rank, Told, sort_key
 from tracker.syncing.journals import covered
 from tracker.syncing.looking import Looking, Work, remembered
 from tracker.syncing.needs import Needs
-from tracker.syncing.record import Record, fingerprint
+from tracker.syncing.record import Record, UnitRecord, fingerprint
 from tracker.syncing.units import There, Unit, survey
 
 _CHUNK, _CHUNK_BYTES = 256, 32 << 20  # documents that are held in memory while their needs are looked for
@@ -28,12 +28,13 @@ STRANGER = "no key of this name belongs to a store"
 class Engine:
     """One pass over a source. What it has done is in the record and in the carrier's summary."""
 
-    def __init__(self, carrier: Carrier, kinds: tuple[Kind, ...], record: Record) -> None:
-        self.carrier, self.kinds, self.record = carrier, kinds, record
+    def __init__(self, carrier: Carrier, kinds: tuple[Kind, ...], record: Record, *, restore: bool = False) -> None:
+        self.carrier, self.kinds, self.record, self.restore = carrier, kinds, record, restore
         self.needs = Needs(carrier, kinds)
         self.looking = Looking(carrier.source, carrier.target, kinds)
         self.summary = carrier.tally.summary
         self._owners: set[str] | None = None
+        self._removed: set[str] | None = None  # runs that were removed from the target on purpose
 
     def bring_runs(self, only: Collection[str] | None = None) -> Iterator[int]:
         """Bring over what changed below ``runs/``; yields after every batch."""
@@ -47,16 +48,44 @@ class Engine:
     def _bring_units(self, folder: str, only: Collection[str] | None = None) -> Iterator[int]:
         changed = []
         for unit in survey(self.carrier.source, folder, only):
+            if self.restore and folder == keys.RUNS and self._was_removed(unit.id):
+                self._let_back(unit)
             before = self.record.units.get(unit.prefix)
             if before is not None and before.digest and before.digest == unit.state:
                 self.carrier.tally.looked_at(folder == keys.RUNS)
             else:
                 changed.append(unit)
+        if folder == keys.RUNS:
+            changed = [unit for unit in changed if not self._is_unwanted(unit)]
         self.carrier.tally.expect(runs=self.summary.runs + len(changed) if folder == keys.RUNS else 0)
         there = There(self.carrier.target, folder, [unit.prefix for unit in changed])
         for batch in _batches(changed):
             self._bring_batch(batch, there)
             yield len(batch)
+
+    def _was_removed(self, run: str) -> bool:
+        if self._removed is None:
+            target = self.carrier.target
+            self._removed = {info.key.split("/")[1].removesuffix(".json") for info in target.list(keys.REMOVED)}
+        return run in self._removed
+
+    def _is_unwanted(self, unit: Unit) -> bool:
+        """Whether the target has removed a run; it is left out then, and not looked at again before it changes."""
+        if not self._was_removed(unit.id):
+            return False
+        self.summary.left_out[unit.prefix] = f"it was removed from {self.summary.target}; --restore brings it back"
+        if not self.carrier.dry:
+            self.record.units[unit.prefix] = UnitRecord(unit.state)
+        self.carrier.tally.looked_at()
+        return True
+
+    def _let_back(self, unit: Unit) -> None:
+        """Forget that the target has removed a run, and what was remembered of bringing it over."""
+        assert self._removed is not None
+        self._removed.discard(unit.id)
+        if not self.carrier.dry:
+            self.carrier.target.delete([keys.removal_document(unit.id)])
+        self.record.units.pop(unit.prefix, None)
 
     def _bring_batch(self, units: list[Unit], there: There) -> None:
         works = self.carrier.each(lambda unit: self._look(unit, there), units)
@@ -112,14 +141,21 @@ class Engine:
         held += [item.key for item in documents if item.key not in found]
         self.needs.bring(need for _, _, told in found.values() for need in told.needs)
         ready = [(item, data) for item, data, told in found.values() if self._is_ready(item, told)]
-        held += found.keys() - {item.key for item, _ in ready}
+        held += found.keys() - {item.key for item, _ in ready} - self._about_removed(found.values())
         self.carrier.each(lambda pair: self.carrier.put(*pair), ready)
         return held
+
+    def _about_removed(self, found: Iterable[tuple[Item, bytes, Told]]) -> set[str]:
+        """What is about runs that the target has removed."""
+        owned = [(item.key, told.owner.split("/")[1]) for item, _, told in found if told.owner is not None]
+        return {key for key, run in owned if self._was_removed(run)} if owned else set()
 
     def _is_ready(self, item: Item, told: Told) -> bool:
         lacking = self.needs.lacks(told.needs)
         if lacking is not None:
             self.carrier.tally.problem(item.key, f"held back, because it needs {lacking}")
+            return False
+        if told.owner is not None and self._was_removed(told.owner.split("/")[1]):
             return False
         if told.owner is not None and not has(self.carrier.source, told.owner):
             self.summary.left_out[item.key] = f"it belongs to {told.owner}, which is not in {self.summary.source}"

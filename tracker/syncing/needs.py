@@ -35,6 +35,8 @@ class Needs:
     def bring(self, needs: Iterable[Need]) -> None:
         """Everything that is needed and that the source has is in the target when this returns."""
         wanted = list(needs)
+        if wanted:
+            self.carrier.hold()
         self._bring_snapshots({match[1] for need in wanted if (match := _CODE.fullmatch(need.key))})
         self._bring_objects(need for need in wanted if _OBJECT.fullmatch(need.key))
 

@@ -36,6 +36,7 @@ def sync(
     dry_run: bool = False,
     delete_after: bool = False,
     full: bool = False,
+    restore: bool = False,
     threads: int | None = None,
     on_progress: OnProgress | None = None,
     records: Path | None = None,
@@ -48,7 +49,8 @@ def sync(
     target is lost: documents that both have are merged (docs/design/0016).
 
     ``delete_after`` deletes the ended runs of the source that the target has byte by byte. ``dry_run`` writes nothing;
-    ``full`` compares with the target also what is remembered to have been brought over;
+    ``full`` compares with the target also what is remembered to have been brought over; ``restore`` brings runs back
+    that the target has removed, which are left out otherwise;
     ``records`` is where that is remembered (default: the user's cache folder). ``source_options`` and
     ``target_options`` are storage options as for ``open_store``.
 
@@ -68,7 +70,11 @@ def sync(
     tally = Tally(Summary(opened.url, destination.url, dry_run=dry_run), on_progress)
     try:
         with Carrier(opened, destination, tally, dry=dry_run, threads=threads) as carrier:
-            _bring(Engine(carrier, ALL_KINDS, record), runs, lambda: None if dry_run else file.save(record))
+            _bring(
+                Engine(carrier, ALL_KINDS, record, restore=restore),
+                runs,
+                lambda: None if dry_run else file.save(record),
+            )
             if delete_after and not dry_run:
                 Deleting(carrier, ALL_KINDS, record).delete(runs)
     finally:

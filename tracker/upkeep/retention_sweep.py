@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 
 from tracker.errors import Corrupt, KeyNotFound
-from tracker.store import ids, keys
+from tracker.store import durable, ids, keys
 from tracker.store.base import Info, Store
 from tracker.store.documents import Lease, decode
-from tracker.store.holds import Sweeping, held_keys
+from tracker.store.holds import SWEEP_LIFE_S, Sweeping, expired_holds, held_keys
+from tracker.store.inspection import categorise
 from tracker.store.kinds import Kind
 from tracker.store.processes import is_alive, is_visible
 from tracker.upkeep.reachability import Graph, read_graph
@@ -56,8 +57,6 @@ def candidates(store: Store, *, before: float) -> list[Info]:
 
 
 def _is_ours(key: str) -> bool:
-    from tracker.store.inspection import categorise
-
     return categorise(key)[0] in {"object", "bundle", "document"}
 
 
@@ -132,10 +131,8 @@ class Swept:
 
 def leftovers(store: Store, *, now: float, grace_s: float) -> Iterator[Info]:
     """Small keys of writers that were killed: old holds and sweeps, and probes; in a folder unfinished files, too."""
-    from tracker.store import durable
-    from tracker.store.holds import HOLD_LIFE_S, SWEEP_LIFE_S
-
-    for prefix, life_s in ((keys.HOLDS, HOLD_LIFE_S), (keys.SWEEPS, 2 * SWEEP_LIFE_S), (".probe/", max(grace_s, 3600))):
+    yield from expired_holds(store, now)
+    for prefix, life_s in ((keys.SWEEPS, 2 * SWEEP_LIFE_S), (".probe/", max(grace_s, 3600))):
         for info in store.list(prefix):
             if info.modified is not None and now - info.modified > life_s:
                 yield info
@@ -150,7 +147,7 @@ def leftovers(store: Store, *, now: float, grace_s: float) -> Iterator[Info]:
 def remove_leftover(store: Store, info: Info) -> None:
     """Delete one of them; unfinished files are no keys."""
     root = store.local_path(keys.FORMAT)
-    if root is None:
+    if root is None or not info.key.rsplit("/", 1)[-1].startswith(durable.TEMPORARY):
         store.delete([info.key])
         return
     with suppress(OSError):
