@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tracker.checkpoint.beginnings import Beginning
@@ -23,6 +24,7 @@ from tracker.errors import Unavailable
 from tracker.record.run import Run
 from tracker.record.shipping import away
 from tracker.store import keys
+from tracker.store.base import Store
 from tracker.store.documents import encode
 
 _PATIENCE_S = 600.0  # for the last checkpoint, when the program is done
@@ -159,15 +161,33 @@ class Taker:
         began, written_s = time.thread_time(), 0.0
         state = State(capture.parts(), capture.tensors)
 
-        def publish(stored: StoredState) -> None:
+        def publish(home: Store, stored: StoredState) -> None:
             nonlocal written_s
             written_s = time.thread_time() - began
-            self._publish(manifest, stored, written_s)
+            self._publish(home, manifest, stored, written_s)
 
-        self._stored = publish_state(self.run.store, state, self._stored, publish)
+        self._stored = self._publish_somewhere(state, publish)
         self.policy.wrote(written_s, manifest.size_bytes, copied_s=manifest.cost_s)
 
-    def _publish(self, manifest: Manifest, stored: StoredState, written_s: float) -> None:
+    def _publish_somewhere(self, state: State, publish: Callable[[Store, StoredState], None]) -> StoredState:
+        """Into the store, or into the spool while the store does not answer, and until what waits there is shipped:
+        the manifest in the store could name what only the spool has.
+        """
+        run = self.run
+        if run.spool is run.store or not run.is_away:
+            try:
+                return publish_state(run.store, state, self._stored, partial(publish, run.store))
+            except Unavailable as exc:
+                if run.spool is run.store:
+                    raise
+                run.recorder.warn_once(away(run.store.url, exc), kind="store")
+        run.owe()
+        try:
+            return publish_state(run.spool, state, self._stored, partial(publish, run.spool))
+        finally:
+            run.owe()  # what was shipped meanwhile was not all of it
+
+    def _publish(self, home: Store, manifest: Manifest, stored: StoredState, written_s: float) -> None:
         import msgspec
 
         idle = [kind for kind, known in self._generators.items() if stored.hashes.get(f"generator.{kind}") == known]
@@ -182,7 +202,7 @@ class Taker:
             cost_s=manifest.cost_s + written_s,
         )
         key = keys.checkpoint_document(manifest.run, manifest.attempt, manifest.number)
-        self.run.store.put(key, encode(done))
+        home.put(key, encode(done))
 
     def _tell(self, problem: str) -> None:
         if problem not in self._told:

@@ -42,7 +42,8 @@ from tracker.store.documents import (
     encode,
 )
 from tracker.store.processes import this_writer
-from tracker.store.recovery import Recovered, recover, ship_code, ship_documents
+from tracker.store.recovery import recover
+from tracker.store.shipping import ship_documents, shipping
 
 _ANOTHER_PROCESS = 0
 ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -74,7 +75,7 @@ class Run:
         self.recorder = recorder
         self.spool = spool_for(store, settings)
         self.started = time.time()
-        self._owes_documents = offline
+        self._owed, self._owing = int(offline), threading.Lock()
         self._interrupted = False
         home = self.spool if offline else store
         if member is None and identity.is_rank:
@@ -197,10 +198,10 @@ class Run:
     @property
     def is_away(self) -> bool:
         """Whether documents wait in the spool because the store did not answer."""
-        return self._owes_documents
+        return self._owed > 0
 
     def _flush(self) -> None:
-        if self.shipper.flush() and self._owes_documents:
+        if self.shipper.flush() and self.is_away:
             self._pay_documents()
 
     def _is_due(self, task: str, every_s: float) -> bool:
@@ -245,23 +246,32 @@ class Run:
 
     def _pay_documents(self) -> None:
         """Put what waits in the spool since the store did not answer."""
-        report = Recovered()
-        ship_code(self.store, self.spool)
-        ship_documents(self.store, self.spool, self.id, report)
-        self._owes_documents = False
+        owed = self._owed
+        with shipping(self.store, self.spool):
+            ship_documents(self.store, self.spool, self.id)
+        with self._owing:
+            self._owed -= owed  # what came to the spool meanwhile is still owed
+
+    def owe(self) -> None:
+        """Something that the store did not take waits in the spool: it is shipped with the next records."""
+        with self._owing:
+            self._owed += 1
 
     def put_document(self, name: str, document: msgspec.Struct) -> None:
         """Write a document of this attempt; while the store does not answer it waits in the spool."""
         key, data = keys.attempt_document(self.id, self.attempt, name), encode(document)
         try:
-            self.store.put(key, data)
+            # At the end each further try of a store that is away would take its time.
+            if self.spool is self.store or not (self.shipper.is_away and self.ended):
+                self.store.put(key, data)
+                return
         except Unavailable as exc:
             if self.spool is self.store:
                 self.recorder.warn_once(f"{name}.json of run {self.short} cannot be written: {exc}")
                 return
-            self.spool.put(key, data)
-            self._owes_documents = True
             self.recorder.warn_once(away(self.store.url, exc), kind="store")
+        self.spool.put(key, data)
+        self.owe()
 
     def commit(self) -> bool:
         """Publish everything logged so far; whether all of it is in the store. Blocks until that is done or has
@@ -288,7 +298,8 @@ class Run:
             self.ended = status or self._derive_status()
             dropped, arguments = self.recorder.dropped, dict(self.recorder.arguments)
             sealed = self.shipper.finish(self.recorder.detach())
-            self._quietly(self._adopt_children)
+            if not self.shipper.is_away:
+                self._quietly(self._adopt_children)
             counts = {reason: count for reason, count in dropped.items() if count}
             self._quietly(lambda: self._write_end(arguments, counts))
             if sealed:
@@ -308,6 +319,7 @@ class Run:
         try:
             action()
         except Unavailable as exc:
+            self.shipper.is_away = True
             self.recorder.warn_once(away(self.store.url, exc), kind="store")
         except Exception as exc:  # noqa: BLE001  told, and the rest of the end goes on
             self.recorder.warn_once(f"at the end of run {self.short}: {type(exc).__name__}: {exc}")

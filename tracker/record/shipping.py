@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from tracker.errors import Unavailable
 from tracker.record.forks import SEALING, preload
 from tracker.record.journal import Journal
 from tracker.record.recorder import CLOSED, Recorder
@@ -36,6 +37,7 @@ class Shipper:
         self.totals = Totals()
         self._lock = threading.Lock()
         self._flushes = 0
+        self.is_away = False  # whether the store could not be used at the last try
         self._pause_s = 0.0
         self._not_before = 0.0
 
@@ -81,16 +83,20 @@ class Shipper:
                 return False
             journal.sealed_to = stop
             self._flushes += 1
-            self._pause_s = 0.0
+            self._succeeded()
             return not self.recorder.full
 
     def finish(self, journals: list[Journal]) -> bool:
-        """Seal what is left when a run ends; whether all of it is in the store."""
+        """Seal what is left when a run ends; whether all of it is in the store.
+
+        A store that does not answer for one journal is not asked for the others: each would take a minute.
+        """
         deadline = time.monotonic() + 0.5
         while not all(journal.is_settled() for journal in journals) and time.monotonic() < deadline:
             time.sleep(0.01)  # a thread was between taking a slot and writing it
         with self._lock:
-            sealed = all([self._seal_whole(journal) for journal in journals])
+            self.is_away = False
+            sealed = all([not self.is_away and self._seal_whole(journal) for journal in journals])
             for journal in journals:
                 if not journal.is_sealed:
                     self.totals.add(tally(journal.frames()))
@@ -113,10 +119,14 @@ class Shipper:
             return False
         journal.is_sealed = True
         self.totals.add(sealed.totals)
-        self._pause_s = 0.0
+        self._succeeded()
         return True
 
+    def _succeeded(self) -> None:
+        self._pause_s, self.is_away = 0.0, False
+
     def _failed(self, exc: Exception) -> None:
+        self.is_away = isinstance(exc, Unavailable)
         self._pause_s = min(max(1.0, 2 * self._pause_s), _LONGEST_PAUSE_S)
         self._not_before = time.monotonic() + self._pause_s
         self.recorder.warn_once(away(self.store.url, exc), kind="store")

@@ -6,23 +6,24 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from tracker.errors import HindsightError, KeyExists, KeyNotFound
+from tracker.errors import DamagedJournal, HindsightError, KeyNotFound
 from tracker.store import durable, frames, keys
 from tracker.store.base import Store
 from tracker.store.changes import changing
-from tracker.store.documents import EndDocument, Launch, Lease, RunDocument, decode, encode
+from tracker.store.documents import EndDocument, Lease, decode, encode
 from tracker.store.ids import created_ms
 from tracker.store.journals import read_journal
 from tracker.store.keys import JournalKey
 from tracker.store.leases import derive_status
 from tracker.store.processes import Writer, is_alive, is_here, is_visible
 from tracker.store.sealing import Totals, remove_covered, run_level, seal
+from tracker.store.shipping import ship_documents, shipping
 
 _UNFINISHED_S = 3600.0  # nobody takes that long to make a journal
 
@@ -58,15 +59,27 @@ def recover(
     journal is reported and stops no other.
     """
     report = Recovered()
-    if source is not store:
-        ship_code(store, source)
+    with nullcontext() if source is store else shipping(store, source):
+        _recover_runs(store, source, report, run=run, max_age_s=max_age_s, prepare=prepare)
+    return report
+
+
+def _recover_runs(
+    store: Store,
+    source: Store,
+    report: Recovered,
+    *,
+    run: str | None,
+    max_age_s: float | None,
+    prepare: Callable[[], None],
+) -> None:
     for name in [run] if run else _runs(source, max_age_s):
         for info in list(source.list(keys.journal_folder(name))):
             path, key = source.local_path(info.key), JournalKey.parse(info.key)
             if path is None or key is None:
                 continue
             try:
-                totals = _recover_journal(store, path, report, prepare)
+                totals = _recover_journal(store, path, key, report, prepare)
             except (HindsightError, OSError) as exc:
                 report.problems[info.key] = str(exc)
                 continue
@@ -74,26 +87,12 @@ def recover(
                 report.totals.setdefault((key.run, key.attempt), Totals()).add(totals)
         _remove_unfinished(source, name)
         if source is not store:
-            ship_documents(store, source, name, report)
+            report.documents += ship_documents(store, source, name)
     for (name, attempt), totals in report.totals.items():
         try:
             _close_attempt(store, source, name, attempt, totals, report)
         except (HindsightError, OSError) as exc:
             report.problems[f"{name}/{attempt}"] = str(exc)
-    return report
-
-
-def ship_code(store: Store, source: Store) -> None:
-    """Move code that waits in a spool to the store: payloads first, then bundles, then the documents that name them."""
-    waiting = [info.key for prefix in (keys.OBJECTS, keys.CODE) for info in source.list(prefix)]
-    for key in sorted(waiting, key=lambda key: (key.endswith(".json"), not key.startswith(keys.OBJECTS), key)):
-        try:
-            store.create(key, source.get(key))
-        except KeyExists:
-            pass
-        except KeyNotFound:
-            continue  # another process of this machine was faster
-        source.delete([key])
 
 
 def _runs(source: Store, max_age_s: float | None) -> list[str]:
@@ -108,13 +107,20 @@ def _runs(source: Store, max_age_s: float | None) -> list[str]:
     return found
 
 
-def _recover_journal(store: Store, path: Path, report: Recovered, prepare: Callable[[], None]) -> Totals | None:
+def _recover_journal(
+    store: Store, path: Path, key: JournalKey, report: Recovered, prepare: Callable[[], None]
+) -> Totals | None:
     """Seal one journal if its writer is gone; ``None`` when it was left alone."""
     with _locked(path) as lock:
         if lock is None:
             return None
         with path.open("rb") as file:
             header, _ = frames.decode_header(file.read(frames.HEADER_BYTES), key=path.name)
+        if (header.run, header.shard, header.first) != (key.run, key.shard, key.first):
+            raise DamagedJournal(
+                f"{key} says that it is of run {header.run!r} and shard {header.shard!r}: it was copied or renamed by "
+                "hand, and nothing was made of it"
+            )
         if not _is_left_behind(header.writer, lock):
             return None
         prepare()
@@ -170,39 +176,6 @@ def _remove_unfinished(source: Store, run: str) -> None:
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _UNFINISHED_S:
                 path.unlink()
-
-
-def ship_documents(store: Store, source: Store, run: str, report: Recovered) -> None:
-    """Move documents that could not be put when their store did not answer; the dead writer's last word replaces
-    nothing newer. A launch key that another run has taken meanwhile stays that one's.
-    """
-    _ship_launch(store, source, run)
-    waiting = list(source.list(keys.run_folder(run)))
-    if any(not info.key.startswith(keys.journal_folder(run)) for info in waiting):
-        with changing(store, run):
-            _ship_documents(store, source, run, report)
-
-
-def _ship_documents(store: Store, source: Store, run: str, report: Recovered) -> None:
-    for key in [keys.run_document(run), *(info.key for info in source.list(keys.attempts_folder(run)))]:
-        try:
-            store.put(key, source.get(key))
-        except KeyNotFound:
-            continue
-        source.delete([key])
-        report.documents.append(key)
-
-
-def _ship_launch(store: Store, source: Store, run: str) -> None:
-    key = keys.run_document(run)
-    data = _get(source, key)
-    launch_key = None if data is None else decode(data, RunDocument, key=key).launch_key
-    if launch_key is None:
-        return
-    pointer = keys.launch_document(launch_key)
-    with suppress(KeyExists):
-        store.create(pointer, encode(Launch(launch_key=launch_key, run=run)))
-    source.delete([pointer])
 
 
 def _close_attempt(store: Store, source: Store, run: str, attempt: str, totals: Totals, report: Recovered) -> None:
