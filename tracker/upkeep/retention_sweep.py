@@ -17,9 +17,9 @@ from tracker.store.processes import is_alive, is_visible
 from tracker.upkeep.reachability import Graph, read_graph
 
 BATCH = 500
-_CLOCK_S = 2.0  # stores tell times by the second
+CLOCK_S = 2.0  # stores tell times by the second
 _SILENT_S = 900.0  # a machine that was asleep may come back
-_SKEW_S = 60.0
+SKEW_S = 60.0
 _TRIES = 6
 _FIRST_PAUSE_S = 0.2
 
@@ -32,7 +32,7 @@ def oldest_needed(store: Store, graph: Graph, *, now: float, grace_s: float) -> 
     for (run, attempt), renewed in graph.open_attempts.items():
         began = _began(store, run, attempt, renewed, now=now, silent_s=max(grace_s, _SILENT_S))
         since = since if began is None else min(since, began)
-    return since - _CLOCK_S
+    return since - CLOCK_S
 
 
 def _began(store: Store, run: str, attempt: str, renewed: float | None, *, now: float, silent_s: float) -> float | None:
@@ -47,7 +47,7 @@ def _began(store: Store, run: str, attempt: str, renewed: float | None, *, now: 
     is_heard = now - renewed <= max(silent_s, 4 * lease.interval_s)
     lives = is_alive(lease.writer) if is_visible(lease.writer) else is_heard
     skew_s = renewed - lease.renewed  # how far the store's clock is ahead of the writer's
-    return ids.created_ms(attempt) / 1000 + skew_s - _SKEW_S if lives else None
+    return ids.created_ms(attempt) / 1000 + skew_s - SKEW_S if lives else None
 
 
 def candidates(store: Store, *, before: float) -> list[Info]:
