@@ -2,6 +2,7 @@
 
 python benchmarks/run.py                                everything
 python benchmarks/run.py --only log_latency --ours      one benchmark of this project alone, nothing written
+python benchmarks/run.py --only sync --results FILE     one benchmark with everybody, written to a file of its own
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ def main() -> int:
             _run_case(case, environments, Path(work), results, rounds=options.rounds)
     cells = table(results, cases, wanted)
     print("\n" + as_text(cells) + "\n\n" + "\n".join(remarks(results, cases)))
-    if not options.ours and not options.only and not options.subjects:
-        RESULTS.write_text(as_markdown(results, cases, cells))
-        print(f"\nwritten to {RESULTS.relative_to(PROJECT)}")
+    whole = not options.ours and not options.only and not options.subjects
+    written: Path | None = options.results or (RESULTS if whole else None)
+    if written is not None:
+        written.write_text(as_markdown(results, cases, cells))
+        print(f"\nwritten to {written}")
     return _exit_code(results, cases, strict=options.strict)
 
 
@@ -55,6 +58,7 @@ def _options() -> argparse.Namespace:
         "--python", type=Path, help="an interpreter that has this project installed; nothing is installed for ours then"
     )
     parser.add_argument("--venv", type=Path, default=PROJECT / ".venv-bench", help="where the environments are made")
+    parser.add_argument("--results", type=Path, help="where the table is written, also when only a part is measured")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a budget is missed")
     return parser.parse_args()
 

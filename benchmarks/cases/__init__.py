@@ -15,4 +15,5 @@ ALL = (
     "propagation",
     "old_runs",
     "tracked",
+    "sync",
 )

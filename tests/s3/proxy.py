@@ -45,6 +45,7 @@ class Proxy:
     listings: dict[str, Any] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     planned: tuple[int, Kind] | None = None  # how many requests until the one that fails
+    away_after: int | None = None  # how many requests until none is answered
 
     def fail(self, kind: Kind, method: str, path: str, times: int = 1) -> None:
         """Plan a fault for the next matching requests."""
@@ -54,6 +55,14 @@ class Proxy:
         """Plan a fault for one request, counted from 0 and from now on, whatever it is."""
         self.planned = (number, kind)
 
+    def fail_from(self, number: int) -> None:
+        """Answer no request any more, but the first ``number`` from now on."""
+        self.away_after = number
+
+    def come_back(self) -> None:
+        """Answer again."""
+        self.away_after = None
+
     def count_faults(self) -> int:
         """How many requests went wrong."""
         return sum(1 for _, _, what in self.seen if what != "forwarded")
@@ -61,6 +70,9 @@ class Proxy:
     def take(self, method: str, path: str) -> Kind | None:
         """The fault for this request, counted as used."""
         with self.lock:
+            if self.away_after is not None:
+                self.away_after -= 1
+                return "error" if self.away_after < 0 else None
             if self.planned is not None:
                 number, kind = self.planned
                 self.planned = (number - 1, kind) if number else None
