@@ -30,7 +30,10 @@ FLOORS = [
     {"operators"},
 ]
 # Both tell and keep: recording stores code, and takes its loops from there, reading is left out of it.
-NEIGHBOURS = {("record", "code"), ("record", "checkpoint"), ("checkpoint", "record"), ("code", "read")}
+NEIGHBOURS = {
+    *(("record", "code"), ("record", "checkpoint"), ("checkpoint", "record"), ("code", "read")),
+    ("upkeep", "syncing"),  # a repair fetches from another store with the checks of a sync
+}
 HEAVY = {
     "numpy", "pandas", "pyarrow", "fsspec", "git", "psutil", "libcst", "typer", "rich", "safetensors", "zstandard",
     "s3fs", "obstore", "duckdb", "polars", "torch", "airflow", "prefect", "submitit", "asyncio", "tenacity",

@@ -30,7 +30,7 @@ import numpy as np
 import tracker
 chance = random.Random(int(sys.argv[2]))
 for number in range(int(sys.argv[3])):
-    with tracker.run(f"{sys.argv[2]}-{number}", project="live", store=sys.argv[1], capture=("code",), checkpoints="all"):
+    with tracker.run(project="live", store=sys.argv[1], capture=("code",), checkpoints="all"):
         net = {}
         with tracker.checkpointing(net=net):
             for epoch in tracker.loop("epoch", range(2)):

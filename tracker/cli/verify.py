@@ -16,6 +16,7 @@ from tracker.cli.stores import open_for_reading
 if TYPE_CHECKING:
     from tracker.store.base import Info
     from tracker.store.verify import Report
+    from tracker.upkeep.repair import Repaired
 
 DEFAULT_LIMIT = 50
 
@@ -33,6 +34,15 @@ def verify(
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="N", min=0, help="At most so many problems; 0 for all.")
     ] = DEFAULT_LIMIT,
+    repair_from: Annotated[
+        str | None,
+        typer.Option(
+            "--repair-from",
+            metavar="URL",
+            help="Fetch what is missing or damaged from another store that has it.",
+            show_default=False,
+        ),
+    ] = None,
     store: options.Store = None,
     as_json: options.Json = False,
 ) -> int:
@@ -42,8 +52,12 @@ def verify(
     and runs may go on meanwhile. Exit code 1 when something is missing, damaged or of a newer version; orphaned and
     unknown keys are told and do no harm.
 
+    With --repair-from each such key is read from the other store, checked there in the same way, and only then
+    written; then the store is read once more. Exit code 1 when something is left that could not be repaired.
+
     JSON: {store, run, ok, counts: {category: keys}, sizes_bytes: {category: bytes}, problems: [{kind, key, detail,
-    size_bytes}], total, more}; kind is missing, damaged, newer, orphaned or unknown.
+    size_bytes}], total, more}; kind is missing, damaged, newer, orphaned or unknown. With --repair-from also {source,
+    repaired: [key], unrepaired: {key: reason}}.
     """
     from tracker.code.verification import check_snapshot
     from tracker.read.catalog import resolve_id
@@ -52,13 +66,22 @@ def verify(
 
     opened = open_for_reading(store)
     chosen = None if run is None else resolve_id(opened, run)
+    check_code = partial(check_snapshot, objects=False)
+    found: Repaired | None = None
     with _progress() as advance:
-        check_code = partial(check_snapshot, objects=False)
-        report = read_all(opened, chosen, on_key=advance, check_code=check_code, kinds=ALL_KINDS)
+        if repair_from is None:
+            report = read_all(opened, chosen, on_key=advance, check_code=check_code, kinds=ALL_KINDS)
+        else:
+            from tracker.upkeep.repair import repair
+
+            found = repair(opened, open_for_reading(repair_from), chosen, check_code=check_code, on_key=advance)
+            assert found.report is not None
+            report = found.report
     if as_json:
-        _write_json(report, chosen, limit)
+        _write_json(report, chosen, limit, found)
     else:
         _print(report, limit)
+        _print_repair(found, limit)
     return OK if report.ok else NOT_SO
 
 
@@ -84,7 +107,7 @@ def _progress() -> Iterator[Callable[[Info], None] | None]:
         yield advance
 
 
-def _write_json(report: Report, run: str | None, limit: int) -> None:
+def _write_json(report: Report, run: str | None, limit: int, found: Repaired | None) -> None:
     import dataclasses
 
     from tracker.cli.forms import write_json
@@ -94,7 +117,24 @@ def _write_json(report: Report, run: str | None, limit: int) -> None:
     sizes = {"counts": report.counts, "sizes_bytes": report.sizes_bytes}
     problems = [dataclasses.asdict(problem) for problem in shown]
     total = len(report.problems)
-    write_json(document | sizes | {"problems": problems, "total": total, "more": total - len(shown)})
+    told = {"problems": problems, "total": total, "more": total - len(shown)}
+    if found is not None:
+        told |= {"source": found.source, "repaired": found.repaired, "unrepaired": found.unrepaired}
+    write_json(document | sizes | told)
+
+
+def _print_repair(found: Repaired | None, limit: int) -> None:
+    from tracker.cli.console import say
+    from tracker.cli.texts import counted, safe_line, size_text
+
+    if found is None:
+        return
+    for key in found.repaired[: limit or None]:
+        say(safe_line(f"repaired: {key}"), "green")
+    if found.repaired:
+        say(f"{counted(len(found.repaired), 'key')} repaired from {found.source}, {size_text(found.size_bytes)}")
+    for key, reason in list(found.unrepaired.items())[: limit or None]:
+        say(safe_line(f"not repaired: {key}: {reason}"), "red")
 
 
 def _print(report: Report, limit: int) -> None:

@@ -29,13 +29,20 @@ def copy(source: Store, target: Store, item: Item) -> int:
     Atomic, because a put is: a kill leaves the whole key or nothing. Memory is bounded, whatever the size. Doing it
     twice, or twice at once, writes the same bytes.
     """
-    with fetched(source, item.info) as data:
-        _CHECKS.get(item.category, _unchecked)(data, item.key)
+    with checked(source, item) as data:
         if item.category == "bundle":
             create(target, item.key, data)
         else:
             target.put(item.key, data)
         return len(data)
+
+
+@contextmanager
+def checked(source: Store, item: Item) -> Iterator[memoryview]:
+    """The bytes of a payload, when they are what its name says; else ``Corrupt``. Documents are checked elsewhere."""
+    with fetched(source, item.info) as data:
+        _CHECKS.get(item.category, _unchecked)(data, item.key)
+        yield data
 
 
 def create(target: Store, key: str, data: bytes | memoryview) -> bool:

@@ -1,0 +1,122 @@
+"""A damaged store gets back from another one what that can prove to have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.syncing.stores import contents, copy_of, project_store, report_of, small_run, sound
+from tracker.code.verification import check_snapshot
+from tracker.store import keys
+from tracker.store.base import Store
+from tracker.store.open import open_store
+from tracker.upkeep.repair import NOT_THERE, Repaired, repair
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two versions of a project, checkpoints and a replay."""
+    return project_store(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def store(whole: Path, tmp_path: Path) -> Store:
+    """A copy of it, to be damaged."""
+    return open_store(copy_of(whole, tmp_path / "store"))
+
+
+def repaired(store: Store, source: Store) -> Repaired:
+    return repair(store, source, check_code=lambda opened, name: check_snapshot(opened, name, objects=False))
+
+
+def flip(store: Store, key: str) -> None:
+    """Change one bit in the middle of a key."""
+    data = bytearray(store.get(key))
+    data[len(data) // 2] ^= 0x10
+    store.put(key, bytes(data))
+
+
+@pytest.mark.parametrize("how", ["gone", "flipped", "cut"])
+@pytest.mark.parametrize(
+    "ending", ["run.json", "start.json", "0000000000.json", ".parquet", ".bundle", "objects", "plan.json", "code.json"]
+)
+def test_each_kind_of_damage(store: Store, whole: Path, ending: str, how: str) -> None:
+    """The key is as it was, byte for byte, and nothing else was written."""
+    wanted = contents(open_store(whole))
+    key = next(key for key in sorted(wanted) if key.endswith(ending) or key.startswith(ending))
+    if how == "gone":
+        store.delete([key])
+    elif how == "flipped":
+        flip(store, key)
+    else:
+        store.put(key, wanted[key][: len(wanted[key]) // 2])
+    is_told = not report_of(store).ok  # not every bit of a document matters
+
+    found = repaired(store, open_store(whole))
+
+    assert sound(store)
+    if is_told:
+        assert key in found.repaired
+        assert contents(store) == wanted
+
+
+def test_all_at_once(store: Store, whole: Path) -> None:
+    """Every object and every bundle is lost, and a document that names further ones."""
+    wanted = contents(open_store(whole))
+    lost = [key for key in wanted if key.startswith(keys.OBJECTS) or key.endswith((".bundle", "0000000001.json"))]
+    store.delete(lost)
+    lacked = {problem.key for problem in report_of(store).problems}
+
+    found = repaired(store, open_store(whole))
+
+    assert set(found.repaired) >= lacked
+    assert not found.unrepaired
+    assert sound(store)
+
+
+def test_what_is_damaged_in_both_is_named_and_left_alone(store: Store, whole: Path, tmp_path: Path) -> None:
+    """A replacement that cannot be proven replaces nothing."""
+    other = open_store(copy_of(whole, tmp_path / "other"))
+    names = [key for key in contents(store) if key.startswith(keys.OBJECTS)]
+    flip(store, names[0])
+    flip(other, names[0])
+    store.delete([names[1]])
+    other.delete([names[1]])
+    flip(store, names[2])
+    before = store.get(names[0])
+
+    found = repaired(store, other)
+
+    assert found.repaired == [names[2]]
+    assert found.unrepaired[names[1]] == NOT_THERE
+    assert "damaged, too" in found.unrepaired[names[0]]
+    assert store.get(names[0]) == before
+    assert found.report is not None
+    assert not found.report.ok
+
+
+def test_a_document_under_a_wrong_name_is_not_taken(tmp_path: Path) -> None:
+    """The other store has another run's document there."""
+    for name in ("one", "other"):
+        small_run(tmp_path / name, seed=1)
+    one, other = open_store(tmp_path / "one"), open_store(tmp_path / "other")
+    key = next(info.key for info in one.list() if info.key.endswith("run.json"))
+    theirs = next(info.key for info in other.list() if info.key.endswith("run.json"))
+    other.put(key, other.get(theirs))
+    one.delete([key])
+
+    found = repaired(one, other)
+
+    assert "renamed by hand" in found.unrepaired[key]
+    assert not found.repaired
+
+
+def test_a_sound_store_is_only_read(store: Store, whole: Path) -> None:
+    """Nothing is fetched or written."""
+    before = {info for info in store.list()}
+
+    found = repaired(store, open_store(whole))
+
+    assert not found.repaired
+    assert set(store.list()) == before
