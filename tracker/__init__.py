@@ -1,8 +1,8 @@
 """Hindsight: ask past runs new questions.
 
 ``log``, ``arg``, ``loop``, ``step`` and ``checkpointing`` record; ``dataframe``, ``runs``, ``reader`` and
-``load_checkpoint`` read; ``replay`` asks; ``sync`` copies; ``tag``, ``pin``, ``remove`` and ``gc`` keep order. Nothing
-heavy is imported before it is used.
+``load_checkpoint`` read; ``replay`` asks; ``sync`` copies; ``compact`` keeps reading quick; ``tag``, ``pin``,
+``remove`` and ``gc`` keep order. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     )
     from tracker.api import (
         commit as commit,
+    )
+    from tracker.api import (
+        compact as compact,
     )
     from tracker.api import (
         dataframe as dataframe,
@@ -85,6 +88,7 @@ __all__ = [
     "arg",
     "checkpointing",
     "commit",
+    "compact",
     "dataframe",
     "finish",
     "gc",

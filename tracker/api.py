@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tracker.read.select import RunNames, Runs
     from tracker.read.where import Condition
     from tracker.syncing.summary import OnProgress, Summary
+    from tracker.upkeep.compact_summary import CompactSummary, OnCompactProgress
     from tracker.upkeep.removal import Removed
     from tracker.upkeep.retention_summary import Collected
 
@@ -30,6 +31,7 @@ __all__ = [
     "arg",
     "checkpointing",
     "commit",
+    "compact",
     "dataframe",
     "finish",
     "gc",
@@ -133,6 +135,34 @@ def load_checkpoint(
 
     opened = default_store(store, storage_options)
     return load(opened, resolve_id(opened, run), at, trust=trust)
+
+
+def compact(
+    store: StoreLike = None,
+    *,
+    full: bool = False,
+    dry_run: bool = False,
+    grace_s: float = 3600.0,
+    storage_options: dict[str, Any] | None = None,
+    on_progress: OnCompactProgress | None = None,
+) -> CompactSummary:
+    """Merge what readers ask of all runs of a store into few files, the folder ``index/``.
+
+    Listing many runs, and reading a metric of many, then takes requests for what is read and not for every run. No
+    answer changes by it: what is new or has changed since is read from the runs. Safe beside everything that writes or
+    reads, and after a kill. ``full`` reads every run anew; ``dry_run`` only counts; what is replaced stays for
+    ``grace_s`` seconds.
+
+    >>> import tracker
+    >>> with tracker.run(store="memory://compacted", capture=()):
+    ...     _ = tracker.log("loss", 0.5)
+    >>> tracker.compact("memory://compacted").indexed
+    1
+    """
+    from tracker.upkeep.compaction import compact as compact_store
+
+    opened = default_store(store, storage_options)
+    return compact_store(opened, full=full, dry_run=dry_run, grace_s=grace_s, on_progress=on_progress)
 
 
 def sync(

@@ -14,6 +14,7 @@ import typer
 from tracker.cli import (
     checkout,
     checkpoints,
+    compact,
     dataframe,
     demo,
     diff,
@@ -152,6 +153,7 @@ _add("Keep", "unpin", pin.unpin)
 _add("Keep", "rm", rm.rm)
 _add("Keep", "gc", gc.gc)
 _add("Care", "sync", sync.sync)
+_add("Care", "compact", compact.compact)
 _add("Care", "recover", recover.recover)
 _add("Care", "verify", verify.verify)
 _add("Care", "doctor", doctor.doctor)

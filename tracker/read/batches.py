@@ -124,8 +124,9 @@ def open_batch(store: Store, name: str) -> Batch:
     import pyarrow.parquet as pq
 
     key = keys.index_runs(name)
+    path = store.local_path(key)
     try:
-        file = pq.ParquetFile(store.open(key), page_checksum_verification=True)
+        file = pq.ParquetFile(store.open(key) if path is None else path, page_checksum_verification=True)
         about = msgspec.json.decode((file.schema_arrow.metadata or {})[_METADATA], type=About)
         if about.format > FORMAT_NUMBER:
             raise ValueError(f"it has format {about.format}, this version reads up to {FORMAT_NUMBER}")
@@ -133,8 +134,8 @@ def open_batch(store: Store, name: str) -> Batch:
             raise ValueError(f"it claims {file.metadata.num_rows:,} rows")
         table = file.read(columns=_FIRST_COLUMNS)
         rows = [table.column(column).to_pylist() for column in _FIRST_COLUMNS]
-    except KeyNotFound:
-        raise
+    except FileNotFoundError as exc:
+        raise KeyNotFound(f"there is no {key} in {store.url}") from exc
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
         raise DamagedSegment(f"it is not a readable batch of the index: {exc}") from exc
     batch = Batch(name, about, file, *rows)

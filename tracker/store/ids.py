@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 
@@ -11,6 +12,8 @@ from tracker.errors import BadKey
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32, lower case
 ID_LENGTH = 26
 SHORT_LENGTH = 8
+
+_ID = re.compile(f"[0-7][{ALPHABET}]{{{ID_LENGTH - 1}}}")
 
 _lock = threading.Lock()
 _last_ms = 0
@@ -79,7 +82,7 @@ def first_id(milliseconds: int) -> str:
 
 def is_id(text: str) -> bool:
     """Whether the text has the form of an id of ours."""
-    return len(text) == ID_LENGTH and text[0] in "01234567" and all(letter in ALPHABET for letter in text)
+    return _ID.fullmatch(text) is not None
 
 
 def _to_text(number: int, length: int) -> str:
