@@ -25,7 +25,7 @@ _runs: dict[str, tuple[Any, Any]] = {}  # of operators without a function: by la
 def on_starting(component: Any) -> None:
     """In a scheduler, before its local workers are forked: import what they need, half a second per task otherwise."""
     is_scheduler = type(component).__name__ == "Job" and sys.argv[1:2] == ["scheduler"]  # it has no type yet
-    if is_scheduler and _is_on():
+    if is_scheduler and (_is_on() or _is_set("preload")):
         for module in _OF_A_RUN:
             try:
                 import_module(module)
@@ -92,9 +92,13 @@ def _is_wanted(task: Any) -> bool:
 
 
 def _is_on() -> bool:
+    return _is_set("listener")
+
+
+def _is_set(option: str) -> bool:
     from airflow.providers.common.compat.sdk import conf
 
-    return bool(conf.getboolean("hindsight", "listener", fallback=False))
+    return bool(conf.getboolean("hindsight", option, fallback=False))
 
 
 def _listed(text: str) -> list[str]:

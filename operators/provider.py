@@ -48,6 +48,9 @@ _OPTIONS = {
     "store": _option("Store of tracked tasks: a folder or URL. The environment's HINDSIGHT_STORE comes first."),
     "conn_id": _option("Connection of type `hindsight` that names the store. Default: `hindsight_default`."),
     "listener": _option("Whether every task instance is recorded without a change of its code.", "False"),
+    "preload": _option(
+        "Whether a scheduler imports what its local workers need; it does with the listener.", "False"
+    ),
     "dag_ids": _option("DAG ids that the listener records, with * as wildcard, separated by commas.", "*"),
     "dag_tags": _option("Tags of DAGs, separated by commas: the listener records only DAGs that have one of them."),
     "viewer_url": _option("Address of the pages that show runs, for links; default: the run's place in the store."),

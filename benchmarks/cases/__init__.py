@@ -15,5 +15,6 @@ ALL = (
     "propagation",
     "old_runs",
     "tracked",
+    "airflow",
     "sync",
 )
