@@ -43,11 +43,7 @@ def add_mark(
 
     Atomic, and safe beside others who change the same run: both changes stay, and of two about one tag the later wins.
     """
-    for tag in (*add, *remove):
-        check_tag(tag)
-    both = sorted(set(add) & set(remove))
-    if both:
-        raise InputError(f"the tag {both[0]!r} is to be added and removed at once: expected one of the two")
+    check_changes(add, remove)
     known = [info.key.rsplit("/", 1)[1].removesuffix(".json") for info in store.list(keys.marks_folder(run))]
     mark = ids.later_id(max((name for name in known if ids.is_id(name)), default=""))
     document = Mark(run=run, mark=mark, at=time.time(), add=tuple(add), remove=tuple(remove), pinned=pinned)
@@ -55,10 +51,17 @@ def add_mark(
     return mark
 
 
-def check_tag(tag: str) -> str:
-    """The tag, when it can be one; else ``InputError``."""
+def check_changes(add: Sequence[str], remove: Sequence[str]) -> None:
+    """Refuse, with ``InputError``, what cannot be a tag, and one that is to be added and removed at once."""
+    for tag in (*add, *remove):
+        _check(tag)
+    both = sorted(set(add) & set(remove))
+    if both:
+        raise InputError(f"the tag {both[0]!r} is to be added and removed at once: expected one of the two")
+
+
+def _check(tag: str) -> None:
     if not tag or tag != tag.strip() or not tag.isprintable() or len(tag) > _MAX_TAG_CHARS:
         raise InputError(
             f"{tag!r} cannot be a tag: expected 1 to {_MAX_TAG_CHARS} printable characters, without space at the ends"
         )
-    return tag

@@ -8,7 +8,7 @@ from tracker.errors import RunNotFound
 from tracker.read.catalog import RunView, scan
 from tracker.store.base import Store
 from tracker.store.changes import note_changes
-from tracker.store.marks import add_mark
+from tracker.store.marks import add_mark, check_changes
 
 
 def change_tags(store: Store, runs: Iterable[str], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> list[str]:
@@ -18,11 +18,12 @@ def change_tags(store: Store, runs: Iterable[str], *, add: Iterable[str] = (), r
     changes of one tag the later wins. Doing it again changes nothing. ``RunNotFound`` before anything is changed.
     """
     added, removed = list(dict.fromkeys(add)), list(dict.fromkeys(remove))
+    check_changes(added, removed)
     changed = []
     for view in _views(store, runs):
         fresh = [tag for tag in added if tag not in view.tags]
         gone = [tag for tag in removed if tag in view.tags]
-        if fresh or gone or {*added} & {*removed}:
+        if fresh or gone:
             _mark(store, view.run, add=fresh, remove=gone)
             changed.append(view.run)
     return changed

@@ -1,0 +1,228 @@
+"""Removing runs: nobody sees half of one, none comes back by itself, and a kill in the middle is finished later."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tracker
+from tests.conftest import remote
+from tests.syncing.stores import contents, copy_of, project_store, report_of, small_run, sound
+from tests.upkeep.aging import aged
+from tracker.errors import Conflict
+from tracker.store import ids, keys
+from tracker.store.base import Store
+from tracker.store.documents import Removal, encode
+from tracker.store.local import LocalStore
+from tracker.store.open import open_store
+from tracker.syncing.stores import sync
+from tracker.upkeep.removal import Remover, finish_removals, remove_runs
+from tracker.upkeep.retention import Policy
+from tracker.upkeep.retention_gc import collect
+
+
+@pytest.fixture(autouse=True)
+def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two versions of a project, checkpoints and a replay of both runs, of two days ago."""
+    return aged(project_store(tmp_path_factory.mktemp("project")), hours=48)
+
+
+def ids_of(store: Store) -> list[str]:
+    return [view.run for view in tracker.runs(store=store)]
+
+
+def test_all_of_a_run_goes(whole: Path, tmp_path: Path) -> None:
+    """Its folder and what a replay answered about it; the other run keeps everything."""
+    store = open_store(copy_of(whole, tmp_path / "store"))
+    first, second = ids_of(store)
+    before = contents(store)
+
+    removed = remove_runs(store, [first])
+
+    assert list(removed.runs) == [first]
+    gone = before.keys() - contents(store).keys()
+    assert {key for key in before if first in key} <= gone
+    assert len([key for key in gone if "/slices/" in key]) == 1
+    assert not [key for key in gone if second in key or key.startswith((keys.OBJECTS, keys.CODE))]
+    assert ids_of(store) == [second]
+    assert sound(store)
+
+
+def test_what_only_it_needed_goes_with_the_next_collection(whole: Path, tmp_path: Path) -> None:
+    """Objects, code and in the end the plan; a store without runs holds next to nothing."""
+    store = open_store(copy_of(whole, tmp_path / "store"))
+    first, second = ids_of(store)
+    remove_runs(store, [first])
+    objects = len(list(store.list(keys.OBJECTS)))
+
+    collect(store, Policy(grace_s=0), dry_run=False)
+    assert 0 < len(list(store.list(keys.OBJECTS))) < objects
+    assert sound(store)
+    assert tracker.load_checkpoint(second, store=store)["net"]["w"].shape == (400,)
+
+    remove_runs(store, [second])
+    collect(store, Policy(grace_s=0), dry_run=False)
+    left = {key.split("/")[0] for key in contents(store)}
+    assert left <= {"removed"}, left
+
+
+@pytest.mark.parametrize("address", remote("local", "memory", "obstore"), indirect=True)
+def test_it_does_not_come_back(store: Store, tmp_path: Path) -> None:
+    """Not by the next sync from a store that has it, but when that is told to; the other store keeps its own."""
+    run = small_run(tmp_path / "source")
+    sync(tmp_path / "source", store)
+    remove_runs(store, [run])
+
+    left_out = sync(tmp_path / "source", store, full=True).left_out
+    again = sync(tmp_path / "source", store)
+    sync(store, tmp_path / "source")
+
+    assert "was removed from" in left_out[keys.run_folder(run)]
+    assert again.keys == 0
+    assert ids_of(store) == []
+    assert ids_of(open_store(tmp_path / "source")) == [run]
+    sync(tmp_path / "source", store, restore=True)
+    assert ids_of(store) == [run]
+    assert sound(store)
+
+
+def test_a_live_run_stays(tmp_path: Path) -> None:
+    """Also with force; and a pinned one only without it."""
+    with tracker.run(store=tmp_path / "store", capture=()) as run:
+        tracker.log("loss", 1)
+        store = open_store(tmp_path / "store")
+        assert remove_runs(store, [run.id], force=True).kept == {run.id: "it is still running"}
+    tracker.pin(run.id, store=store)
+
+    assert remove_runs(store, [run.id]).kept == {run.id: "it is pinned"}
+    assert list(remove_runs(store, [run.id], force=True, dry_run=True).runs) == [run.id]
+    assert ids_of(store) == [run.id]
+    assert list(remove_runs(store, [run.id], force=True).runs) == [run.id]
+
+
+def test_a_retry_of_a_removed_task_is_a_new_run(tmp_path: Path) -> None:
+    """The pointer from its launch key went with it."""
+    found = []
+    for _ in range(2):
+        with tracker.run(store=tmp_path / "store", capture=(), launch_key="dag/task") as run:
+            tracker.log("loss", 1)
+        found.append(run.id)
+        tracker.remove(run.id, store=tmp_path / "store")
+
+    assert found[0] != found[1]
+
+
+def test_a_run_that_was_started_again_meanwhile_stays(tmp_path: Path) -> None:
+    """It has another attempt than when it was looked at."""
+    run = small_run(tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    remover = Remover(store)
+    seen = remover.belongings(run)
+    with tracker.run(store=store.url, capture=(), run_id=run):
+        tracker.log("loss", 2)
+
+    with pytest.raises(Conflict, match="started again"):
+        remover.remove(seen)
+
+    assert ids_of(store) == [run]
+    assert not list(store.list(keys.REMOVED))
+
+
+class Dying(LocalStore):
+    """A store whose process dies at a chosen one of its changes."""
+
+    left = 10**6
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        self._live()
+        super().put(key, data)
+
+    def delete(self, keys: object) -> None:
+        for key in keys:  # type: ignore[attr-defined]
+            self._live()
+            super().delete([key])
+
+    def _live(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_killed_at_every_change(whole: Path, tmp_path: Path) -> None:
+    """The run is whole or not there, the store is sound but for orphans, and the next collection does the rest."""
+    number, done = 0, False
+    while not done:
+        store = Dying(copy_of(whole, tmp_path / str(number)))
+        run = ids_of(store)[0]
+        shape = tracker.dataframe("loss", runs=run, store=store).shape
+        store.left = number
+        try:
+            remove_runs(store, [run])
+            done = True
+        except KeyboardInterrupt:
+            store.left = 10**6
+        assert sound(store)
+        if run in ids_of(store):
+            assert tracker.dataframe("loss", runs=run, store=store).shape == shape
+        if not done and list(store.list(keys.REMOVED)):
+            left = list(store.list(keys.run_folder(run)))
+            assert finish_removals(store) == ([run] if left else [])
+            assert run not in ids_of(store)
+            assert report_of(store).problems == ()
+        number += 1 if number < 4 else 9
+    assert number > 20
+
+
+def test_a_run_that_came_back_is_not_finished_off(tmp_path: Path) -> None:
+    """An attempt that began after the removal means that somebody wants the run."""
+    run = small_run(tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    store.put(keys.removal_document(run), encode(Removal(run=run, removed=ids.created_ms(run) / 1000 - 1)))
+
+    assert finish_removals(store) == []
+    assert ids_of(store) == [run]
+
+
+KILLED = """
+import os, sys, threading, time
+import pyarrow.parquet
+from tracker.store.open import open_store
+from tracker.upkeep.removal import remove_runs
+from tracker.upkeep.retention import Policy
+from tracker.upkeep.retention_gc import collect
+delay = float(sys.argv[2])
+threading.Thread(target=lambda: (time.sleep(delay), os.kill(os.getpid(), 9)), daemon=True).start()
+collect(open_store(sys.argv[1]), Policy(last=1, checkpoints=2, grace_s=0), dry_run=False)
+"""
+
+
+@pytest.mark.slow
+def test_a_collection_killed_at_any_moment(whole: Path, tmp_path: Path) -> None:
+    """The store is sound after each kill, and the last collection ends where one that nobody killed ends."""
+    folder = copy_of(whole, tmp_path / "store")
+    for seed in range(5):
+        small_run(folder, seed=seed)
+    aged(folder)
+    calm = open_store(copy_of(folder, tmp_path / "calm"))
+    collect(calm, Policy(last=1, checkpoints=2, grace_s=0), dry_run=False)
+    codes = []
+    for number in range(12):
+        words = [sys.executable, "-c", KILLED, str(folder), str(0.004 * 1.5**number)]
+        codes.append(subprocess.run(words, capture_output=True, check=False, timeout=120).returncode)
+        assert sound(open_store(folder))
+
+    store = open_store(folder)
+    collect(store, Policy(last=1, checkpoints=2, grace_s=0), dry_run=False)
+
+    assert codes.count(-9) >= 3, codes
+    assert sound(store)
+    kept = {key for key in contents(store) if not key.startswith((keys.REMOVED, keys.SWEEPS))}
+    assert kept == {key for key in contents(calm) if not key.startswith((keys.REMOVED, keys.SWEEPS))}
