@@ -53,14 +53,22 @@ def claim_id(store: Store, identity: Identity, spool: Store) -> str:
     return _claimed(store, identity.launch_key, identity.run or waiting or ids.new_id())
 
 
-def claim_attempt(store: Store, identity: Identity) -> str:
-    """A new id, or the one that the first of the ranks which share this attempt has chosen."""
-    return _claimed(store, identity.attempt_key, ids.new_id())
+def claim_attempt(store: Store, identity: Identity, run: str) -> str:
+    """A new id, or the one that the first of the ranks which share this attempt has chosen.
+
+    Attempts supersede each other in the order of their ids, so it comes after those that there are, also when they were
+    made by a clock ahead of ours.
+    """
+    before = ""
+    if identity.run is not None or identity.launch_key is not None:
+        before = max(filter(ids.is_id, store.folders(keys.attempts_folder(run))), default="")
+    return _claimed(store, identity.attempt_key, ids.later_id(before))
 
 
 def membership(store: Store, identity: Identity, spool: Store) -> Membership:
     """The attempt that the ranks of one job agree on, through the store alone: nobody waits for anybody."""
-    run, attempt = claim_id(store, identity, spool), claim_attempt(store, identity)
+    run = claim_id(store, identity, spool)
+    attempt = claim_attempt(store, identity, run)
     claim_document(store, identity, run, time.time())
     return Membership(run=run, attempt=attempt, store=store.url, project=identity.project)
 

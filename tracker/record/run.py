@@ -82,7 +82,7 @@ class Run:
             member = membership(home, identity, self.spool)
         if member is None:
             self.id, self._pid = claim_id(home, identity, self.spool), os.getpid()
-            self.attempt = claim_attempt(home, identity)
+            self.attempt = claim_attempt(home, identity, self.id)
             with self._noted(home, identity):
                 self._renew_lease()  # before the run is seen, so that nobody takes it for a dead one
             self.document = claim_document(home, identity, self.id, self.started)
