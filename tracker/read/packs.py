@@ -153,7 +153,7 @@ class PackedPiece(Piece):
         assert self.packs is not None
         key, group, start, rows = self.place
         found = self.packs.columns(key, group, names) if names else []
-        if start < 0 or rows < 0 or any(len(column) < start + rows for column in found):
+        if min(group, start, rows) < 0 or any(len(column) < start + rows for column in found):
             raise DamagedSegment(f"{key} has fewer rows than the index says")
         return pa.Table.from_arrays([column.slice(start, rows) for column in found], names=names)
 
@@ -168,7 +168,16 @@ class Packed:
     stale: bool = field(default=False)
 
     def parts(self, *, paths: Collection[str] | None = None) -> list[Part]:
-        """The readable pieces of the run, sorted as those that are listed; captured output only if asked for."""
+        """The readable pieces of the run, sorted as those that are listed; captured output only if asked for.
+
+        ``DamagedSegment`` when the index says what cannot be.
+        """
+        try:
+            return self._parts(paths)
+        except (BadKey, ValueError, TypeError, KeyError, IndexError) as exc:
+            raise DamagedSegment(f"{keys.index_runs(self.batch.name)} says what cannot be: {exc}") from exc
+
+    def _parts(self, paths: Collection[str] | None) -> list[Part]:
         segments = self.batch.segments
         found = []
         for number in range(segments.offsets[self.row], segments.offsets[self.row + 1]):
@@ -208,7 +217,7 @@ class Packed:
         if isinstance(piece, PackedPiece):
             try:
                 return Part(piece, self.packs.layout(piece.place[0], piece.columns_json, piece.about))
-            except (DamagedSegment, ValueError) as exc:
+            except (DamagedSegment, ValueError, TypeError, AttributeError) as exc:
                 left_out(piece.place[0], f"{exc}; the segments themselves are read")
                 piece = Piece(key, self.packs.store, (str(key),))
         return as_part(piece)
