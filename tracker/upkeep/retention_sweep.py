@@ -20,8 +20,8 @@ BATCH = 500
 CLOCK_S = 2.0  # stores tell times by the second
 _SILENT_S = 900.0  # a machine that was asleep may come back
 SKEW_S = 60.0
-_TRIES = 6
-_FIRST_PAUSE_S = 0.2
+_TRIES = 5
+_FIRST_PAUSE_S = 0.1
 
 
 def oldest_needed(store: Store, graph: Graph, *, now: float, grace_s: float) -> float:
