@@ -24,7 +24,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": "Hindsight", "python-modules": ["tracker.operators.hook"]}],
-        "triggers": [{"integration-name": "Hindsight", "python-modules": ["tracker.operators.slurm_trigger"]}],
+        "triggers": [{"integration-name": "Hindsight", "python-modules": list(_TRIGGERS)}],
         "connection-types": [
             {"connection-type": "hindsight", "hook-class-name": "tracker.operators.hook.HindsightHook"}
         ],
@@ -32,6 +32,9 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [{"name": "tracked", "class-name": "tracker.operators.task.tracked_task"}],
         "config": {"hindsight": {"description": "What is tracked, and where.", "options": _OPTIONS}},
     }
+
+
+_TRIGGERS = ("tracker.operators.slurm_trigger", "tracker.operators.replay_trigger")
 
 
 def _option(description: str, default: str = "") -> dict[str, Any]:
@@ -48,9 +51,7 @@ _OPTIONS = {
     "store": _option("Store of tracked tasks: a folder or URL. The environment's HINDSIGHT_STORE comes first."),
     "conn_id": _option("Connection of type `hindsight` that names the store. Default: `hindsight_default`."),
     "listener": _option("Whether every task instance is recorded without a change of its code.", "False"),
-    "preload": _option(
-        "Whether a scheduler imports what its local workers need; it does with the listener.", "False"
-    ),
+    "preload": _option("Whether a scheduler imports what its local workers need; it does with the listener.", "False"),
     "dag_ids": _option("DAG ids that the listener records, with * as wildcard, separated by commas.", "*"),
     "dag_tags": _option("Tags of DAGs, separated by commas: the listener records only DAGs that have one of them."),
     "viewer_url": _option("Address of the pages that show runs, for links; default: the run's place in the store."),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, conf
 from tracker.operators.replay_tasks import StoreOperator
+
+if TYPE_CHECKING:
+    from tracker.replay.asking import Replay
+    from tracker.store.base import Store
 
 
 class HindsightReplayOperator(StoreOperator):
@@ -15,7 +19,8 @@ class HindsightReplayOperator(StoreOperator):
     ``names`` stand in the code of ``repository`` at ``branch``; without names it asks what is new there since the last
     time. ``ignore`` names metrics that differ by nature, as seconds do. ``executor`` is where slices are
     executed: ``local`` (in this task) or another engine's name. Tried again, it does only what has no answer yet. To
-    spread slices over Airflow's own workers, use ``hindsight_replay_dag``.
+    spread slices over Airflow's own workers, use ``hindsight_replay_dag``. With ``deferrable`` the triggerer follows
+    what another engine executes, and no worker waits.
 
     ::
 
@@ -44,6 +49,7 @@ class HindsightReplayOperator(StoreOperator):
         max_runs: int | None = None,
         max_cpu_hours: float | None = None,
         timeout_s: float | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         # Airflow has an `executor` of its own, which says where the task itself is executed.
@@ -53,6 +59,7 @@ class HindsightReplayOperator(StoreOperator):
         self.project, self.store = project, store
         self.replay_executor, self.workers = executor, workers
         self.max_runs, self.max_cpu_hours, self.timeout_s = max_runs, max_cpu_hours, timeout_s
+        self.deferrable = deferrable
 
     def execute(self, context: Any) -> dict[str, str]:
         """Fails when a run has no answer, or one that differs."""
@@ -60,24 +67,54 @@ class HindsightReplayOperator(StoreOperator):
         from tracker.operators.hook import open_given
 
         from tracker.replay.asking import execute
-        from tracker.replay.summary import markdown
         from tracker.replay.unattended import plan_within, read_question
-        from tracker.replay.watching import settle_probes
 
         store, options = open_given(self.store, self.hindsight_conn_id)
         asked = read_question(store, self._params())
         if asked is None:
             raise AirflowSkipException("no new probes")
         planned, left_out = plan_within(store, asked, self._params())
+        probes = asked.probes
+        watched = [probes.repository, probes.branch, probes.commit, *probes.labels] if probes is not None else None
+        if self.deferrable and self.replay_executor != "local" and planned.waiting:
+            self._defer(store, planned, {"left_out": left_out, "watched": watched})
         with importable_airflow():
             execute(store, planned, executor=self.replay_executor, storage_options=options)
-        states = {run.run: planned.state(run) for run in planned.plan.runs}
-        text = markdown(planned, states, left_out=left_out)
+        return self._tell(context["ti"], store, planned, left_out, watched)
+
+    def resume(
+        self, context: Any, event: Any = None, left_out: int = 0, watched: list[str] | None = None
+    ) -> dict[str, str]:
+        """Every slice has its answer, or will get none."""
+        from tracker.operators.hook import open_given
+
+        from tracker.replay.asking import read_replay
+
+        if event["error"]:
+            raise AirflowException(f"replay {event['replay']}: {event['error']}")
+        store, _ = open_given(self.store, self.hindsight_conn_id)
+        return self._tell(context["ti"], store, read_replay(store, event["replay"]), left_out, watched)
+
+    def _defer(self, store: Store, planned: Replay, kept: dict[str, Any]) -> None:
+        from tracker.operators.replay_trigger import ReplayTrigger
+
+        from tracker.replay.planning import write_plan
+
+        write_plan(store, planned.plan)
+        trigger = ReplayTrigger(planned.id, self.replay_executor, store=self.store, conn_id=self.hindsight_conn_id)
+        self.defer(trigger=trigger, method_name="resume", kwargs=kept)
+
+    def _tell(self, ti: Any, store: Store, found: Replay, left_out: int, watched: list[str] | None) -> dict[str, str]:
+        """Leave the summary, remember what is answered, and fail where something is not."""
+        from tracker.replay.summary import markdown, settle
+
+        states = {run.run: found.state(run) for run in found.plan.runs}
+        text = markdown(found, states, left_out=left_out)
         self.log.info("%s", text)
-        context["ti"].xcom_push(key="summary", value=text)
+        ti.xcom_push(key="summary", value=text)
         bad = [run for run, state in states.items() if state in ("failed", "waiting", "diverged")]
-        if asked.probes is not None:
-            settle_probes(store, asked.probes, answered=not bad and not left_out)
+        if watched is not None:
+            settle(store, watched, answered=not bad and not left_out)
         if bad:
             raise AirflowException(f"{len(bad)} runs have no exact answer: {', '.join(bad)}")
         return states

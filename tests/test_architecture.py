@@ -46,7 +46,8 @@ OF_AN_ENGINE = {
     # Airflow's own classes are the bases of what these define; `tracker.operators` loads them for those who ask for it.
     *("operators/hook.py", "operators/links.py", "operators/listener.py", "operators/operator.py"),
     *("operators/plugin.py", "operators/replay_dag.py", "operators/replay_tasks.py", "operators/replaying.py"),
-    *("operators/syncing.py", "operators/slurm.py", "operators/slurm_trigger.py"),
+    *("operators/syncing.py", "operators/slurm.py"),
+    *("operators/slurm_trigger.py", "operators/replay_trigger.py"),
 }
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.airflow.flows import IS_AIRFLOW_3, Flows
 from tests.airflow.server import Airflow
+from tests.replay.executor_contract import PROBE, TRAIN
+from tests.replay.programs import make_project, program
 from tests.slurm.cluster import Cluster, missing
 from tests.slurm.cluster import running as running_slurm
 from tracker.read.catalog import RunView, scan
@@ -34,6 +36,14 @@ from tracker.operators import SlurmTrackedOperator
 with DAG({dag_id!r}, schedule=None) as dag:
     SlurmTrackedOperator(task_id="train", script="train.py", folder={folder!r}, job_folder={folder!r} + "/jobs",
                          deferrable={deferrable}, poll_s=0.2, retries=1, retry_delay=timedelta(0))
+"""
+REPLAY = """
+from airflow.sdk import DAG
+from tracker.operators import HindsightReplayOperator
+
+with DAG("asked_on_slurm", schedule=None) as dag:
+    HindsightReplayOperator(task_id="ask", names=["probe"], repository={repository!r}, branch={branch!r},
+                            store={store!r}, executor="slurm", workers=2, deferrable=True)
 """
 SCRIPT = """
 import time
@@ -93,15 +103,20 @@ with DAG("pipeline") as flow:
     assert [attempt.end and attempt.end.exit_code for attempt in runs["shell"].attempts] == [4]
 
 
+def link(airflow: Airflow, cluster: Cluster) -> None:
+    """Lead Airflow's processes to the cluster."""
+    path = airflow.home / "slurm.conf"
+    if not path.exists():
+        path.symlink_to(cluster.configuration)
+
+
 class Task:
     """A DAG whose task's job waits at a gate."""
 
     def __init__(self, airflow: Airflow, cluster: Cluster, folder: Path, *, deferrable: bool) -> None:
         self.airflow, self.cluster, self.folder = airflow, cluster, folder
         self.dag_id = f"slurm_{folder.name}"
-        conf = airflow.home / "slurm.conf"
-        if not conf.exists():
-            conf.symlink_to(cluster.configuration)
+        link(airflow, cluster)
         (folder / "gate").touch()
         (folder / "train.py").write_text(SCRIPT)
         airflow.add(f"{self.dag_id}.py", DAG.format(dag_id=self.dag_id, folder=str(folder), deferrable=deferrable))
@@ -185,3 +200,23 @@ def test_a_deferred_task_that_is_marked_as_failed(airflow: Airflow, cluster: Clu
     airflow.wait(lambda: cluster.state(task.job()) == "CANCELLED", "the job is not cancelled")
     airflow.wait(lambda: task.run().status == "killed", "the run is still said to run")
     assert task.finished() == "failed"
+
+
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="no Airflow 2 is started")
+def test_a_replay_on_slurm_without_a_worker_that_waits(airflow: Airflow, cluster: Cluster, tmp_path: Path) -> None:
+    """The task is deferred, the triggerer follows the jobs, and the answers are exact."""
+    link(airflow, cluster)
+    project = make_project(tmp_path)
+    project.commit(program(TRAIN))
+    project.record("seed=1")
+    project.commit(program(TRAIN, inner=PROBE))
+    branch = (project.folder / ".git" / "HEAD").read_text().strip().removeprefix("ref: refs/heads/")
+    own = {"repository": str(project.folder), "branch": branch, "store": str(project.url)}
+    airflow.add("asked_on_slurm.py", REPLAY.format(**own))
+    run_id = airflow.trigger("asked_on_slurm")
+
+    assert airflow.finished("asked_on_slurm", run_id)["ask"] == "success", airflow.log("asked_on_slurm", run_id, "ask")
+
+    assert "exact" in airflow.xcom("asked_on_slurm", run_id, "ask", "summary")
+    assert len(project.values("probe", "epoch", "step")) == 12
+    assert list((airflow.home / "logs" / "dag_id=asked_on_slurm").rglob("*.trigger.*.log"))
