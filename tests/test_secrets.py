@@ -126,6 +126,23 @@ def test_doubtful_names_are_settled_by_the_value() -> None:
     assert is_secret_name("password", 12345678)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x-amz-security-token:t0ken-value\nhost:x",
+        "{'X-Amz-Security-Token': 't0ken-value'}",
+        "{'X-Amz-Security-Token': b't0ken-value', 'Date': b'now'}",
+        "{b'Authorization': b'AWS4-HMAC-SHA256 Credential=t0ken-value'}",
+        "Cookie: session=t0ken-value",
+        "secret=b't0ken-value'",
+    ],
+)
+def test_headers_are_masked_in_every_form_that_stands_in_logs(text: str) -> None:
+    """Clients of stores log their requests when a program asks for all that is logged."""
+    assert "t0ken-value" not in mask_text(text)
+    assert mask_text(mask_text(text)) == mask_text(text)
+
+
 def test_argv_masks_values_of_secret_options() -> None:
     """Every way of passing a secret on a command line is covered, and the rest is kept."""
     argv = [

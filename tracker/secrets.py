@@ -71,7 +71,7 @@ _URL_QUERY = re.compile(
 _PAIR_NAME = re.compile(r"(?<![\w.-])(?P<name>-{0,2}[A-Za-z_][\w.-]*)[\"']?\s?[=:]\s?")
 _PAIR_VALUE = re.compile(
     r"(?:(?:bearer|basic|negotiate|digest|token)[ \t]+)?"
-    r"(?:\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[^\s\"',;&}\]]+)",
+    r"(?:(?P<bytes>[bru]{0,2})(?:\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*')|[^\s\"',;&}\]]+)",
     re.IGNORECASE,
 )
 _SCHEME_VALUE = re.compile(r"\b(?P<scheme>bearer|basic)\s+(?=\S{0,60}?[\d=])[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
@@ -169,9 +169,10 @@ def _mask_pairs(text: str) -> str:
         value = _PAIR_VALUE.match(text, found.end())
         if value is None or value[0].startswith("//"):
             continue
-        quote = value[0][0] if value[0][0] in "\"'" else ""
-        if is_secret_name(found["name"], value[0].strip("\"'")):
-            pieces += [text[done : value.start()], quote, MASK, quote]
+        kind = value["bytes"] or ""  # of b'…', as headers stand in logs
+        quote = value[0][len(kind)] if value[0][len(kind)] in "\"'" else ""
+        if is_secret_name(found["name"], value[0][len(kind) :].strip("\"'")):
+            pieces += [text[done : value.start()], kind, quote, MASK, quote]
             done = value.end()
     return "".join([*pieces, text[done:]])
 
