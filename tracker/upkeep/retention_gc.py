@@ -16,11 +16,18 @@ from tracker.store.format import require_format
 from tracker.store.holds import Sweeping
 from tracker.store.kinds import Kind
 from tracker.upkeep.reachability import Graph, read_graph
-from tracker.upkeep.removal import Belongings, Remover, finish_removals, obstacle, unfinished_removals
+from tracker.upkeep.removal import (
+    Belongings,
+    Remover,
+    finish_removals,
+    obstacle,
+    removed_runs,
+    unfinished_removals,
+)
 from tracker.upkeep.retention import DAY_S, Decision, Policy, decide
 from tracker.upkeep.retention_checkpoints import best_of, spaced
 from tracker.upkeep.retention_summary import Collected, Gone
-from tracker.upkeep.retention_sweep import Swept, candidates, doomed, leftovers, oldest_needed, remove_leftover
+from tracker.upkeep.retention_sweep import CLOCK_S, Swept, candidates, doomed, leftovers, oldest_needed, remove_leftover
 
 _PATIENCE_S = 7 * DAY_S  # with a replay that nobody takes up again
 
@@ -75,7 +82,7 @@ class _Collection:
         without |= {info.key for info in thinned}
         gone_runs = {each.run for each in (*own, *left)}
         for replay, infos in self._old_plans(graph, now, gone_runs):
-            self._note("replay", infos, 1)
+            self._note("replay", [info for info in infos if info.key not in without], 1)
             without.add(keys.replay_plan(replay))
         before = oldest_needed(self.store, graph, now=now, grace_s=self.policy.grace_s)
         old = candidates(self.store, before=before)
@@ -179,16 +186,16 @@ class _Collection:
         return now - (view.ended or view.started).timestamp() >= self.policy.grace_s
 
     def _old_plans(self, graph: Graph, now: float, gone: set[str]) -> list[tuple[str, list[Info]]]:
-        """Replays of which no run is left."""
+        """Replays of which no run is left: at once where the runs were removed, else when it is long ago."""
         found = []
+        removed = gone | removed_runs(self.store)
         for key, node in graph.nodes.items():
             replay = key.split("/")[1]
-            age_s = now - (node.state[1] if node.state[1] is not None else now)
             if not (key.startswith(keys.REPLAYS) and key.endswith("/plan.json") and ids.is_id(replay)):
                 continue
-            if not any(run in graph.runs and run not in gone for run in node.runs) and (
-                age_s > max(self.policy.grace_s, DAY_S) or {*node.runs} & gone
-            ):
+            patience_s = self.policy.grace_s if removed.issuperset(node.runs) else max(self.policy.grace_s, DAY_S)
+            age_s = now - (node.state[1] if node.state[1] is not None else now)
+            if age_s >= patience_s - CLOCK_S and not any(run in graph.runs and run not in gone for run in node.runs):
                 found.append((replay, list(self.store.list(keys.replay_folder(replay)))))
         return found
 
