@@ -27,8 +27,10 @@ def each(store: Store, work: Callable[[Item], Result], items: Iterable[Item], *,
     interpreter lock) gains. The first error is raised.
     """
     items = list(items)
+    if len(items) < 2:
+        return [work(item) for item in items]
     threads = (os.cpu_count() or 1) if is_local(store) else REMOTE_THREADS
-    if len(items) < 2 or threads == 1 or (is_local(store) and not heavy):
+    if threads == 1 or (is_local(store) and not heavy):
         return [work(item) for item in items]
     from concurrent.futures import ThreadPoolExecutor
 

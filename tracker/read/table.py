@@ -99,12 +99,16 @@ class _Builder:
         self.sections = sections
         self.columns: dict[str, Column] = {}
 
-    def add(self, name: str, part: Callable[[Section], Column | None], *, reserved: Collection[str] = ()) -> None:
-        while name in self.columns or name in reserved:
-            name += ".logged"
+    def add(self, name: str, part: Callable[[Section], Column | None]) -> None:
         found = [(section, part(section)) for section in self.sections]
         parts = [missing(section.length) if own is None else own for section, own in found]
-        self.columns[name] = concatenate(parts) if parts else missing(0)
+        self.put(name, concatenate(parts) if parts else missing(0))
+
+    def put(self, name: str, column: Column, *, reserved: Collection[str] = ()) -> None:
+        """A column that has all rows already."""
+        while name in self.columns or name in reserved:
+            name += ".logged"
+        self.columns[name] = column
 
 
 def _ordered(sections: Sequence[Section]) -> list[str]:
@@ -150,17 +154,29 @@ def identity(view: RunView, name: str, length: int) -> Column:
 
 def run_table(views: Sequence[RunView]) -> Table:
     """One row per run: identity, arguments, values outside loops, status and duration."""
-    table = _Builder([Section(view, 1) for view in views])
+    table = _Builder([])
     for name in LEADING:
-        table.add(name, partial(_identity, name))
-    mappings = {view.run: view.summary | view.arguments for view in views}
+        table.put(name, identities(views, name))
+    mappings = [view.summary | view.arguments for view in views]
     for name in dict.fromkeys(name for view in views for name in (*view.arguments, *view.summary)):
-        table.add(name, partial(_logged, mappings, name), reserved=TRAILING)
+        table.put(name, logged(mappings, name), reserved=TRAILING)
     for name in TRAILING:
-        table.add(name, partial(_identity, name))
+        table.put(name, identities(views, name))
     return Table(table.columns, len(views))
 
 
-def _logged(mappings: dict[str, dict[str, Any]], name: str, section: Section) -> Column | None:
-    values = mappings[section.view.run]
-    return from_python([values[name]]) if name in values else None
+def identities(views: Sequence[RunView], name: str) -> Column:
+    """A property of runs, one row each."""
+    import pyarrow as pa
+
+    values: list[Any] = [getattr(view, name) for view in views]
+    if name in {"started", "ended"}:
+        return column("time", pa.array(values, pa.timestamp("us", tz="UTC")))
+    absent = {number for number, value in enumerate(values) if value is None}
+    return from_python([list(value) if name == "tags" else value for value in values], absent=absent)
+
+
+def logged(mappings: Sequence[dict[str, Any]], name: str) -> Column:
+    """What each of these mappings has under a name."""
+    absent = {number for number, values in enumerate(mappings) if name not in values}
+    return from_python([values.get(name) for values in mappings], absent=absent)

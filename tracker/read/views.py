@@ -16,7 +16,7 @@ from tracker.read.records import Block
 from tracker.read.rows import Rows, Selection, read_rows
 from tracker.read.sections import Section, columns_of, context_columns
 from tracker.read.source import Part, parts_of, steadily
-from tracker.read.table import identity
+from tracker.read.table import identities, logged
 from tracker.read.values import Column, concatenate, constant, from_python, missing
 from tracker.store.base import Store
 from tracker.store.columns import to_json
@@ -133,11 +133,15 @@ class _Columns:
         self.columns: dict[str, Any] = {"run": _run_ids(sections)}
 
     def add(self, name: str, part: Callable[[Section], Column | None]) -> None:
-        while name.lower() in {known.lower() for known in self.columns}:
-            name += ".logged"
         found = [(section, part(section)) for section in self.sections]
         parts = [missing(section.length) if own is None else own for section, own in found]
-        self.columns[name] = (concatenate(parts) if parts else missing(0)).arrow()
+        self.put(name, concatenate(parts) if parts else missing(0))
+
+    def put(self, name: str, column: Column) -> None:
+        """A column that has all rows already."""
+        while name.lower() in {known.lower() for known in self.columns}:
+            name += ".logged"
+        self.columns[name] = column.arrow()
 
     def arrow(self) -> pa.Table:
         import pyarrow as pa
@@ -156,21 +160,12 @@ def _run_ids(sections: Sequence[Section]) -> pa.Array:
 def _runs(runs: Sequence[RunView]) -> pa.Table:
     table = _Columns([Section(view, 1) for view in runs])
     for name in IDENTITY[1:]:
-        table.add(name, partial(_identity, name))
-    table.add("attempts", lambda section: from_python([len(section.view.attempts)]))
-    values = {view.run: view.summary | view.arguments for view in runs}
+        table.put(name, identities(runs, name))
+    table.put("attempts", from_python([len(view.attempts) for view in runs]))
+    mappings = [view.summary | view.arguments for view in runs]
     for name in dict.fromkeys(name for view in runs for name in (*view.arguments, *view.summary)):
-        table.add(name, partial(_logged, values, name))
+        table.put(name, logged(mappings, name))
     return table.arrow()
-
-
-def _identity(name: str, section: Section) -> Column:
-    return identity(section.view, name, section.length)
-
-
-def _logged(values: dict[str, dict[str, Any]], name: str, section: Section) -> Column | None:
-    own = values[section.view.run]
-    return from_python([own[name]]) if name in own else None
 
 
 def _records(store: Store, runs: Sequence[RunView]) -> pa.Table:
