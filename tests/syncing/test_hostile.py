@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import warnings
 from pathlib import Path
 
 import pytest
 
+import tracker
 from tests.syncing.stores import contents, copy_of, small_run, sound
+from tracker.read.notices import DamageWarning
 from tracker.store import documents, keys
 from tracker.store.base import Store
 from tracker.store.documents import CodeDocument, CodeFile, Snapshot, encode
@@ -219,6 +222,64 @@ def test_bundles_that_build_on_each_other_end(source: LocalStore, target: Store)
 
     assert not summary.complete
     assert sound(target)
+
+
+class Evil:
+    """Its pickle runs a command when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("what", ["extension", "kind", "labels", "table", "no role"])
+def test_the_metadata_of_a_table_is_only_data(source: LocalStore, target: Store, tmp_path: Path, what: str) -> None:
+    """Types that bring a pickle along, unknown kinds and JSON without end: one table less, and the rest is read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    run = source.folders(keys.RUNS)[0]
+    key = next(info.key for info in source.list(f"{keys.data_folder(run)}epoch.step/"))
+    table = pq.read_table(source.root / key)
+    fields, metadata = [], dict(table.schema.metadata)
+    for field in table.schema:
+        about = dict(field.metadata or {})
+        if what == "extension":
+            about |= {b"ARROW:extension:name": b"arrow.py_extension_type"}
+            about |= {b"ARROW:extension:metadata": pickle.dumps(Evil(tmp_path / "executed"))}
+        about |= {b"kind": b"pickle"} if what == "kind" and b"kind" in about else {}
+        about |= {b"labels": b"[" * 100_000} if what == "labels" else {}
+        about.pop(b"role" if what == "no role" else b"", None)
+        fields.append(field.with_metadata(about))
+    if what == "table":
+        metadata = {name: b"[" * 100_000 for name in metadata}
+    pq.write_table(pa.table(table.columns, schema=pa.schema(fields, metadata=metadata)), source.root / key)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamageWarning)
+        assert tracker.dataframe("seed", store=source)["seed"].tolist()
+        list(tracker.reader(source).read())
+        list(tracker.reader(source).sql("select * from records"))
+    sync(source, target)
+
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_journal_under_the_name_of_another_is_not_sealed(source: LocalStore, tmp_path: Path) -> None:
+    """A recovery makes records of a run from that run's journals alone."""
+    from tests.store.journaling import small_journal
+    from tracker.store.recovery import recover
+
+    run, other = source.folders(keys.RUNS)[0], new_id()
+    source.put(f"{keys.journal_folder(run)}{other}-0000000000.journal", small_journal(tmp_path / "another"))
+    before = contents(source)
+
+    report = recover(source, source)
+
+    assert [text for text in report.problems.values() if "copied or renamed" in text]
+    assert contents(source) == before
 
 
 def test_json_that_nests_without_end_is_told(source: LocalStore, target: Store) -> None:

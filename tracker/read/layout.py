@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tracker.errors import DamagedSegment
+from tracker.store.columns import read_json
 from tracker.store.frames import Name
 from tracker.store.segments import describe
 from tracker.store.tables import metric_column
@@ -125,7 +126,7 @@ def _parse(schema: pa.Schema) -> Layout:
     metrics = {}
     for role in ("metric", "argument"):
         for name, about in by_role.get(role, []):
-            labels = json.loads(about.get("labels") or "{}")
+            labels = read_json(about.get("labels") or "{}")
             if not isinstance(labels, dict):
                 raise ValueError(f"the labels of {name!r} are {labels!r}")
             identity = metric(about.get("name", name), labels, is_argument=role == "argument")

@@ -179,8 +179,16 @@ def to_json(value: Any) -> str:
 
 
 def from_json(text: str) -> Any:
-    """The inverse of ``to_json``."""
-    return json.loads(text, object_hook=_unmarked)
+    """The inverse of ``to_json``; ``ValueError`` as of ``read_json``."""
+    return read_json(text, object_hook=_unmarked)
+
+
+def read_json(text: str | bytes, *, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """``json.loads`` of what somebody else wrote: also a text that nests without end is a ``ValueError``."""
+    try:
+        return json.loads(text, object_hook=object_hook)
+    except RecursionError as exc:
+        raise ValueError("it nests too deeply") from exc
 
 
 def _marked(value: Any) -> Any:

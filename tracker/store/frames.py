@@ -140,7 +140,7 @@ def decode_header(page: bytes | memoryview, *, key: str) -> tuple[JournalHeader,
         raise DamagedJournal(f"{key} has a damaged header page")
     try:
         return msgspec.json.decode(text, type=JournalHeader), Layout(heap_bytes, slots_bytes)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, RecursionError) as exc:
         raise DamagedJournal(f"{key} has a damaged header page: {exc}") from exc
 
 

@@ -92,7 +92,7 @@ class Frames:
 def _decode_name(payload: bytes) -> Name | None:
     try:
         return msgspec.json.decode(payload, type=Name)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tracker.errors import DamagedJournal, DamagedSegment, NewerFormat
 from tracker.store import keys
 from tracker.store.base import Store
+from tracker.store.columns import read_json
 from tracker.store.documents import FORMAT_NUMBER
 from tracker.store.journals import Frames, read_journal
 from tracker.store.keys import JournalKey, SegmentKey
@@ -120,7 +120,7 @@ def describe(schema: pa.Schema) -> dict[str, Any]:
     text = (schema.metadata or {}).get(b"hindsight")
     if text is None:
         raise ValueError("it has no metadata of ours")
-    described = json.loads(text)
+    described = read_json(text)
     if not isinstance(described, dict) or not isinstance(described.get("format"), int):
         raise ValueError("its metadata has no format number")
     return described
