@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tracker.code.packages import capture_packages
-from tracker.errors import CodeError, NotFound
+from tracker.errors import CodeError, DamagedDocument, NotFound
 from tracker.replay.environments import recorded_python
 from tracker.store.documents import Packages
 
@@ -51,3 +51,30 @@ def test_nothing_recorded_is_nothing_to_build() -> None:
     """Capturing packages can be switched off."""
     with pytest.raises(NotFound, match="were not captured"):
         recorded_python(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("--index-url=http://elsewhere", "1.0"),
+        ("-r", "/etc/passwd"),
+        ("numpy", "1.0\n--extra-index-url http://elsewhere"),
+        ("numpy", "1.0 @ https://elsewhere/x.whl\n-e ."),
+        ("numpy @ https://elsewhere/x.whl #", "1"),
+        ("numpy", ""),
+    ],
+)
+def test_what_can_be_no_package_is_not_handed_to_an_installer(tmp_path: Path, name: str, version: str) -> None:
+    """A store that somebody else wrote cannot slip options into the list of what is installed."""
+    with pytest.raises(DamagedDocument, match="can be none"):
+        recorded_python(packages(**{name: version}), folder=tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["/tmp/python", "--help", "", "3.11\n-x"])
+def test_a_python_is_a_version_and_no_path(tmp_path: Path, version: str) -> None:
+    """Nor an option."""
+    said = Packages(python=version, implementation="CPython", executable="python", distributions={})
+    with pytest.raises(DamagedDocument, match="can be none"):
+        recorded_python(said, folder=tmp_path)

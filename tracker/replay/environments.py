@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,12 +18,15 @@ from urllib.parse import unquote, urlsplit
 from blake3 import blake3
 
 import tracker
-from tracker.errors import CodeError, MissingExtra, NotFound
+from tracker.errors import CodeError, DamagedDocument, MissingExtra, NotFound
 from tracker.store.documents import Packages
 
 _OURS = "hindsight-tracker"
 _READY = "hindsight-ready"  # a file in a finished environment
 _TAIL_LINES = 8
+# What the store says becomes lines of a file of requirements, in which a line may also be an option.
+_NAME, _VERSION = re.compile(r"[A-Za-z0-9][\w.-]*"), re.compile(r"[A-Za-z0-9][\w.!+-]*")
+_ORIGIN = re.compile(r"[\w+.-]+:[^\s;]*")
 
 
 def recorded_python(packages: Packages | None, *, folder: Path | None = None) -> Path:
@@ -35,6 +39,8 @@ def recorded_python(packages: Packages | None, *, folder: Path | None = None) ->
     """
     if packages is None:
         raise NotFound("the packages of the run were not captured, so its environment cannot be built again")
+    if not _VERSION.fullmatch(packages.python) or not packages.python[0].isdigit():
+        raise DamagedDocument(f"the run says that it had the Python {packages.python!r}: that can be none")
     lines = list(_requirements(packages))
     name = blake3("\n".join([packages.implementation, packages.python, *lines]).encode()).hexdigest()[:16]
     home = (folder or _cache()) / name
@@ -48,6 +54,8 @@ def _requirements(packages: Packages) -> Iterator[str]:
     """What is to be installed, a line each; a build for one machine (``+cpu``) is asked for by its plain version."""
     for name, version in sorted(packages.distributions.items()):
         plain, _, origin = version.partition(" @ ")
+        if not (_NAME.fullmatch(name) and _VERSION.fullmatch(plain) and (not origin or _ORIGIN.fullmatch(origin))):
+            raise DamagedDocument(f"the run says that it had the package {name!r} {version!r}: that can be none")
         if name == _OURS:
             continue
         if not origin:
@@ -61,8 +69,7 @@ def _requirements(packages: Packages) -> Iterator[str]:
 def _build(home: Path, packages: Packages, lines: list[str]) -> None:
     if home.exists():
         shutil.rmtree(home)  # a build that was killed
-    uv = _uv()
-    version = packages.python
+    uv, version = _uv(), packages.python
     try:
         _run([*uv, "venv", "--quiet", "--python", version, str(home)], f"Python {version} cannot be had")
     except CodeError:
