@@ -17,4 +17,5 @@ ALL = (
     "tracked",
     "airflow",
     "sync",
+    "many_runs",
 )
