@@ -11,10 +11,11 @@ import pytest
 
 import tracker
 from tests import servers
-from tests.syncing.stores import report_of
+from tests.syncing.stores import report_of, small_run
 from tracker.replay.kinds import ALL_KINDS
 from tracker.store.base import Store
 from tracker.store.open import open_store
+from tracker.syncing.stores import sync
 from tracker.upkeep import retention_sweep
 from tracker.upkeep.reachability import read_graph
 from tracker.upkeep.removal import remove_runs
@@ -91,6 +92,30 @@ def test_nothing_that_is_named_is_lost(tmp_path: Path) -> None:
     assert all_is_there(store)
     assert not list(store.list("holds/"))
     assert not list(store.list("sweeps/"))
+
+
+COPIER = """
+import sys
+from tracker.syncing.stores import sync
+for number in range(int(sys.argv[3])):
+    assert sync(sys.argv[1], sys.argv[2], restore=True, full=True).complete
+"""
+
+
+@pytest.mark.usefixtures("_exact_clocks")
+def test_a_copy_under_way_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync brings objects before the documents that name them, and relies on those that are there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for seed in range(6):
+        small_run(tmp_path / "source", seed=seed)
+    store = open_store(tmp_path / "target")
+    words = [sys.executable, "-c", COPIER, str(tmp_path / "source"), store.url, "12"]
+
+    assert collect_beside(store, [subprocess.Popen(words)]) >= 3
+
+    sync(tmp_path / "source", store, restore=True, full=True)
+    assert len(tracker.runs(store=store)) == 6
+    assert report_of(store).ok
 
 
 @pytest.mark.s3

@@ -14,6 +14,7 @@ from tracker.errors import BadKey, HindsightError, KeyExists, KeyNotFound, Store
 
 TEMPORARY = ".tmp-"  # prefix of files that are not finished; a kill leaves them behind, nobody reads them
 
+_FOLDER_TRIES = 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
@@ -64,11 +65,7 @@ def _claim(temporary: Path, path: Path) -> None:
 
 def _write_temporary(path: Path, data: bytes | memoryview) -> Path:
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
-    try:
-        descriptor = _open_new(temporary)
-    except FileNotFoundError:
-        make_folder(path.parent)
-        descriptor = _open_new(temporary)
+    descriptor = _open_in_folder(temporary)
     try:
         with open(descriptor, "wb", buffering=0) as file:
             _write_all(file.fileno(), data)
@@ -77,6 +74,17 @@ def _write_temporary(path: Path, data: bytes | memoryview) -> Path:
         _unlink_quietly(temporary)
         raise
     return temporary
+
+
+def _open_in_folder(path: Path) -> int:
+    """Open a new file, in a folder that is made where it is missing; again where somebody removes it while empty."""
+    for _ in range(_FOLDER_TRIES):
+        try:
+            return _open_new(path)
+        except FileNotFoundError:
+            with contextlib.suppress(FileNotFoundError):
+                make_folder(path.parent)
+    return _open_new(path)
 
 
 def _open_new(path: Path) -> int:
@@ -108,8 +116,11 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the file system can do that."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    """Make the names in a folder durable, where the file system can do that; one that is gone by now has none."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
     try:
         os.fsync(descriptor)
     except OSError as exc:
