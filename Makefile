@@ -7,7 +7,7 @@ OTHERS := $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python $(HOME)/.pyenv/ve
           $(shell command -v python3.12 2>/dev/null) $(shell command -v python3.13 2>/dev/null)
 OTHER_VERSIONS := $(sort $(foreach python,$(OTHERS),$(shell $(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)))
 
-.PHONY: help demo test test-all test-airflow test-airflow2 .test-airflow2 test-prefect test-slurm slurm-packages quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
+.PHONY: help demo test test-all test-airflow airflow-environment test-airflow2 .test-airflow2 test-prefect test-slurm slurm-packages quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
 
 help:
 	@echo "make demo    train at three commits, ask all three for a metric that none logged, draw demo-output/accuracy.png"
@@ -56,10 +56,12 @@ test-all: $(VENV)/test-ready
 	$(BIN)/python $(PYTEST)
 
 # Airflow pins packages that others need newer, so it has an environment of its own. Its warnings are not ours to mend.
-test-airflow: $(BIN)/uv slurm-packages
+airflow-environment: $(BIN)/uv
 	test -x .venv-airflow/bin/python || $(PYTHON) -m venv .venv-airflow
 	$(BIN)/uv pip install --quiet --python .venv-airflow/bin/python --constraint constraints.txt --constraint constraints-airflow.txt \
 	  --editable '.[airflow,s3,slurm]' 'moto[server]' psutil pytest pytest-timeout scikit-learn
+
+test-airflow: airflow-environment slurm-packages
 	.venv-airflow/bin/python -m pytest -q -W default tests/airflow
 
 # The same operators in Airflow 2.11, in the process of the tests: `dag.test()`, and what its pages and workers would load.
@@ -102,7 +104,7 @@ $(addprefix test-,$(OTHER_VERSIONS)): test-%: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --constraint constraints.txt --editable '.[test]' && \
 	.venv-$*/bin/python $(PYTEST) -m 'not slow'
 
-bench: $(BIN)/uv
+bench: $(BIN)/uv airflow-environment
 	$(PYTHON) benchmarks/run.py
 
 clean:

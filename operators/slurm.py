@@ -117,7 +117,8 @@ class SlurmTrackedOperator(TrackedOperator):
     def _finish(self, task: SlurmTask, job: str, run: str, ended: Ending) -> Any:
         for line in task.output(job).splitlines():
             self.log.info("%s", line)
-        task.tell(job)
+        is_done = ended.ok and (self.python_callable is not None or ended.value == 0)
+        task.close(job, ok=is_done)
         if not ended.ok:
             raise AirflowException(f"job {job} of run {run} failed: {ended.reason}")
         if self.python_callable is not None:

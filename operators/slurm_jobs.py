@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,6 +89,13 @@ class SlurmTask:
     def tell(self, job: str) -> None:
         """Keep that Airflow knows how this job ended, or does not want to."""
         self._write(Note(job, told=True))
+
+    def close(self, job: str, *, ok: bool) -> None:
+        """Airflow knows how the job ended. What was submitted may hold options of the store: it goes with a success."""
+        if ok:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            self.tell(job)
 
     def cancel(self, job: str) -> None:
         """End the job, which is not taken up again."""

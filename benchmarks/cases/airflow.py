@@ -17,10 +17,10 @@ _TIMES = 3
 
 
 def measure(subject: Subject, round_number: int) -> Figures:
-    """Airflow needs an environment of its own: that of ``make test-airflow``, or the interpreter that is named."""
+    """Airflow needs an environment of its own: that of ``make airflow-environment``, or the one that is named."""
     python = os.environ.get("BENCH_AIRFLOW") or str(PROJECT / ".venv-airflow" / "bin" / "python")
     if not Path(python).exists():
-        return {"remark": "not measured: Airflow is not installed (make test-airflow does that)"}
+        return {"remark": "not measured: Airflow is not installed (make airflow-environment does that)"}
     _figure(python, "parse", str(PROJECT / "dags" / "sync_store.py"))  # bytecode is there
     found: Figures = {}
     for name in _FILES:

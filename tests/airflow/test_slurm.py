@@ -35,7 +35,8 @@ from tracker.operators import SlurmTrackedOperator
 
 with DAG({dag_id!r}, schedule=None) as dag:
     SlurmTrackedOperator(task_id="train", script="train.py", folder={folder!r}, job_folder={folder!r} + "/jobs",
-                         deferrable={deferrable}, poll_s=0.2, retries=1, retry_delay=timedelta(0))
+                         deferrable={deferrable}, poll_s=0.2, retries=1, retry_delay=timedelta(0),
+                         environment={{"HINDSIGHT_CHECKPOINTS": "all"}})
 """
 REPLAY = """
 from airflow.sdk import DAG
@@ -49,12 +50,17 @@ SCRIPT = """
 import time
 from pathlib import Path
 import tracker
-tracker.log("job", __import__("os").environ["SLURM_JOB_ID"])
-tracker.commit()
-with open("begun", "a") as file:
-    file.write("once\\n")
-while Path("gate").exists():
-    time.sleep(0.05)
+
+weight = [0.0]
+with tracker.checkpointing(resume=True, weight=weight):
+    for epoch in tracker.loop("epoch", range(3)):
+        for step in tracker.loop("step", range(2)):
+            weight[0] += 1.5 ** epoch
+        tracker.log("weight", weight[0])
+        with open("executed", "a") as file:
+            file.write(f"{epoch} ")
+        while epoch == 2 and Path("gate").exists():
+            time.sleep(0.05)
 """
 
 
@@ -122,11 +128,11 @@ class Task:
         airflow.add(f"{self.dag_id}.py", DAG.format(dag_id=self.dag_id, folder=str(folder), deferrable=deferrable))
         self.run_id = airflow.trigger(self.dag_id)
 
-    def begun(self, times: int) -> None:
-        """Wait until the script has begun so often."""
-        path = self.folder / "begun"
+    def begun(self) -> None:
+        """Wait until the script stands at the gate."""
+        path = self.folder / "executed"
         self.airflow.wait(
-            lambda: path.exists() and len(path.read_text().split()) >= times,
+            lambda: path.exists() and "2" in path.read_text(),
             f"the job does not begin: {self.log()}{self.cluster.log()}",
         )
 
@@ -161,29 +167,31 @@ class Task:
 def test_a_killed_worker_leaves_its_job_at_work(airflow: Airflow, cluster: Cluster, tmp_path: Path) -> None:
     """The next try takes the job up: it was submitted once, and the run has one attempt."""
     task = Task(airflow, cluster, tmp_path, deferrable=False)
-    task.begun(1)
+    task.begun()
     os.kill(task.instance()["pid"], signal.SIGKILL)
     airflow.wait(lambda: task.instance()["try_number"] == 2, "there is no second try")
     airflow.wait(lambda: "took up job" in task.log(), "the second try does not take the job up")
 
     assert task.finished() == "success", task.log()
-    assert (tmp_path / "begun").read_text() == "once\n"
+    assert (tmp_path / "executed").read_text() == "0 1 2 "
     assert task.cluster.state(task.job()) == "COMPLETED"
     assert [attempt.status for attempt in task.run().attempts] == ["finished"]
 
 
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="no Airflow 2 is started")
 def test_a_job_that_is_put_into_the_queue_again(airflow: Airflow, cluster: Cluster, tmp_path: Path) -> None:
-    """The task is deferred all the while; the run goes on as a second attempt, and both end well."""
+    """The task is deferred all the while; the run goes on from its checkpoint as a second attempt."""
     task = Task(airflow, cluster, tmp_path, deferrable=True)
-    task.begun(1)
+    task.begun()
     airflow.wait(lambda: task.instance()["state"] == "deferred", "the task is not deferred")
+    checkpoints = airflow.home / "store" / "runs" / task.run().run / "checkpoints"
+    airflow.wait(lambda: list(checkpoints.glob("*/*")), "there is no checkpoint")
     cluster.command("scontrol", "requeue", task.job())
-    task.begun(2)
+    airflow.wait(lambda: len(task.run().attempts) == 2, "the job does not begin again")
 
     assert task.finished() == "success", task.log()
     assert [attempt.status for attempt in task.run().attempts][-1] == "finished"
-    assert len(task.run().attempts) == 2
+    assert (tmp_path / "executed").read_text().count("0") == 1
     assert task.instance()["try_number"] == 1
 
 
@@ -191,7 +199,7 @@ def test_a_job_that_is_put_into_the_queue_again(airflow: Airflow, cluster: Clust
 def test_a_deferred_task_that_is_marked_as_failed(airflow: Airflow, cluster: Cluster, tmp_path: Path) -> None:
     """No worker is there to be told: the triggerer cancels the job."""
     task = Task(airflow, cluster, tmp_path, deferrable=True)
-    task.begun(1)
+    task.begun()
     airflow.wait(lambda: task.instance()["state"] == "deferred", "the task is not deferred")
 
     path = f"/api/v2/dags/{task.dag_id}/dagRuns/{task.run_id}/taskInstances/train"
