@@ -11,6 +11,7 @@ _HOMES = {
     "tracked": "tracker.operators.wrapping",
     "HindsightReplayOperator": "tracker.operators.replaying",
     "SyncOperator": "tracker.operators.syncing",
+    "CompactOperator": "tracker.operators.compacting",
     "HindsightHook": "tracker.operators.hook",
     "hindsight_replay_dag": "tracker.operators.replay_dag",
     "run_asset": "tracker.operators.assets",

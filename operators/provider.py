@@ -16,6 +16,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Hindsight",
                 "python-modules": [
+                    "tracker.operators.compacting",
                     "tracker.operators.operator",
                     "tracker.operators.replaying",
                     "tracker.operators.slurm",

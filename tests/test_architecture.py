@@ -41,12 +41,13 @@ HEAVY = {
 
 # Files that an engine's own users load, and nobody else: they define classes of the engine's.
 OF_AN_ENGINE = {
-    *("decorators/prefect_blocks.py", "decorators/prefect_flows.py"),  # a block, and flows that Prefect finds by name
+    # A block, and flows that Prefect finds by name.
+    *("decorators/prefect_blocks.py", "decorators/prefect_flows.py", "decorators/prefect_upkeep.py"),
     "decorators/submitit_executor.py",  # `TrackedExecutor`, which `tracker.decorators` loads for those who ask for it
     # Airflow's own classes are the bases of what these define; `tracker.operators` loads them for those who ask for it.
     *("operators/hook.py", "operators/links.py", "operators/listener.py", "operators/operator.py"),
     *("operators/plugin.py", "operators/replay_dag.py", "operators/replay_tasks.py", "operators/replaying.py"),
-    *("operators/syncing.py", "operators/slurm.py"),
+    *("operators/syncing.py", "operators/compacting.py", "operators/slurm.py"),
     *("operators/slurm_trigger.py", "operators/replay_trigger.py"),
 }
 

@@ -1,7 +1,7 @@
-"""Listing a store of 100,000 runs and reading one metric of all, in a folder, and of 10,000 on an S3 server: as they are, and compacted.
+"""Listing 100,000 runs in a folder and 10,000 on an S3 server, and reading one metric of all: as they are, compacted.
 
 Every figure is a whole process with its start. On S3 the requests are counted by a relay.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

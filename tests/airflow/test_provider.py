@@ -93,7 +93,7 @@ def test_a_connection_that_does_not_work_says_why(migrated: Path, monkeypatch: p
     assert "/proc/nothing" in told
 
 
-@pytest.mark.parametrize("name", ["hindsight_replay.py", "sync_store.py", "train_digits.py"])
+@pytest.mark.parametrize("name", ["compact_store.py", "hindsight_replay.py", "sync_store.py", "train_digits.py"])
 def test_dag_files_are_parsed_without_heavy_imports(migrated: Path, name: str) -> None:
     """Airflow reads them every few seconds, in every process."""
     code = f"""
