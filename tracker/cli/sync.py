@@ -138,9 +138,7 @@ def _progress() -> Iterator[Callable[[Progress], None] | None]:
         task = bars.add_task("looking", total=None)
 
         def advance(progress: Progress) -> None:
-            text = (
-                f"{progress.runs:,} of {progress.runs_total:,} runs, {progress.keys:,} of {progress.keys_total:,} keys"
-            )
+            text = f"{progress.runs:,} of {progress.runs_total:,} runs, {progress.keys:,} keys"
             bars.update(task, description=text, completed=progress.size_bytes, total=progress.total_bytes or None)
 
         yield advance
