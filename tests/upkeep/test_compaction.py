@@ -216,6 +216,20 @@ def test_a_dry_run_writes_nothing(memory: Store) -> None:
     assert {info.key for info in memory.list()} == before
 
 
+def test_segments_that_others_cover_are_deleted(memory: Store) -> None:
+    """Only where what covers them can be read: else they are all that is left."""
+    sound, damaged = log_run(memory, epoch(0)), log_run(memory, epoch(0))
+    for run in (sound, damaged):
+        Writer(memory, run, run).seal(epoch(0), epoch(1), epoch(2))
+    longer = max(info.key for info in memory.list(keys.data_folder(damaged)))
+    memory.put(longer, memory.get(longer)[:50])
+
+    assert compact(memory).covered == 1
+    assert len(list(memory.list(keys.data_folder(sound)))) == 1
+    assert len(list(memory.list(keys.data_folder(damaged)))) == 2
+    assert answers(memory) == answers(without_index(memory))
+
+
 @pytest.mark.parametrize("folder", ["index/", "index/runs/", "index/data/", "index/format.json"])
 def test_the_index_may_be_deleted_in_parts(memory: Store, folder: str) -> None:
     """What lacks is read from the runs, and made anew by the next compaction."""

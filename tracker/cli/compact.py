@@ -41,7 +41,7 @@ def compact(
     answer: runs that are new, changed or go on are read themselves until the next time. Safe beside everything that
     writes or reads, and after a kill.
 
-    JSON: {store, dry_run, runs, read, indexed, open, gone, merged_batches, merged_segments, written, written_bytes,
+    JSON: {store, dry_run, runs, read, indexed, open, gone, merged_batches, covered, written, written_bytes,
     removed, problems: {run: reason}, duration_s}.
     """
     import tracker

@@ -30,7 +30,7 @@ class CompactSummary:
     open: int = 0  # runs that go on, or that cannot be told whole; readers read them themselves
     gone: int = 0  # rows of runs that were removed
     merged_batches: int = 0
-    merged_segments: int = 0  # small segments inside runs that one now covers
+    covered: int = 0  # segments that were deleted, because longer ones hold all of theirs
     written: int = 0  # keys
     written_bytes: int = 0
     removed: int = 0  # keys that were replaced, and markers of changes

@@ -134,10 +134,13 @@ class _Compaction:
             self._prepare(piece)
         return found
 
-    def _prepare(self, piece: Piece) -> None:
-        """Read the footer of a segment here, where many are read at once."""
-        with suppress(Corrupt, FileNotFoundError):
+    def _prepare(self, piece: Piece) -> bool:
+        """Read the footer of a segment, here, where many are read at once; whether it can be read."""
+        try:
             piece.schema()
+        except (Corrupt, FileNotFoundError):
+            return False
+        return True
 
     def _index(self, wanted: list[str], index: Index | None, generation: str, horizon: str) -> bool:
         """Write batches with the rows of these runs; whether any was written.
@@ -166,9 +169,21 @@ class _Compaction:
         try:
             pieces = found.pieces if found is not None and row["state"] == SETTLED else []
             writer.add(row, [writer.place(piece) for piece in pieces])
+            if found is not None and found.covered:
+                self._remove_covered(found)
         except FileNotFoundError:  # compacted or removed since it was listed: it is read anew the next time
             own = {name: row[name] for name in ("run", "version")}
             writer.add({**own, "state": OPEN, "fingerprint": ""}, [])
+
+    def _remove_covered(self, found: Description) -> None:
+        """Delete the segments of which nothing is read any more, as writers do, where what covers them can be read.
+
+        No answer changes by it, so it is no change that readers of the index have to know.
+        """
+        readable = {piece.key for piece in found.pieces if self._prepare(piece)}
+        unneeded = [key for key, covering in found.covered.items() if covering in readable]
+        self.store.delete(unneeded)
+        self.summary.covered += len(unneeded)
 
     def _row(self, run: str, found: Description | None, index: Index | None, horizon: str) -> dict[str, Any] | None:
         """The new row of a run; ``None`` where the one that it has says the same, or where none is needed."""

@@ -30,7 +30,7 @@ class Description:
     fingerprint: str = ""
     row: dict[str, Any] = field(default_factory=dict)
     pieces: list[Piece] = field(default_factory=list)
-    sizes: dict[str, int] = field(default_factory=dict)
+    covered: dict[str, SegmentKey] = field(default_factory=dict)  # segments that nobody reads, by what covers them
 
 
 def describe_run(store: Store, run: str) -> Description | None:
@@ -54,8 +54,20 @@ def describe_run(store: Store, run: str) -> Description | None:
         if key is not None:
             sources.setdefault(SegmentKey(run, key.path, key.shard, key.first, key.last), []).append(info.key)
     pieces = [Piece(key, store, tuple(sorted(parts))) for key, parts in uncovered(sources).items()]
-    sizes = {info.key: info.size_bytes for info in infos}
-    return Description(run, SETTLED, _fingerprint(infos, held), _row(view, held), sorted(pieces, key=_order), sizes)
+    covered = _covered(sources, pieces)
+    fingerprint = _fingerprint([info for info in infos if info.key not in covered], held)
+    return Description(run, SETTLED, fingerprint, _row(view, held), sorted(pieces, key=_order), covered)
+
+
+def _covered(sources: dict[SegmentKey, list[str]], pieces: Sequence[Piece]) -> dict[str, SegmentKey]:
+    """The segments of which nothing is read, by the piece that covers them."""
+    kept = {key for piece in pieces for key in piece.sources}
+    found: dict[str, SegmentKey] = {}
+    for whole, parts in sources.items():
+        unread = [key for key in parts if key not in kept]
+        if unread:
+            found |= dict.fromkeys(unread, next(piece.key for piece in pieces if piece.key.covers(whole)))
+    return found
 
 
 def _order(piece: Piece) -> SegmentKey:
