@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 import tracker
 from tests.read.building import It, Key, Logged, Writer, log_run, make_run
 from tests.upkeep.answers import answers, without_index
+from tracker.read.frame import dataframe, to_frame
 from tracker.read.indexed import scan_index
+from tracker.read.table import metric_table
 from tracker.store import ids, keys
 from tracker.store.base import Store
 from tracker.store.changes import changing, note_change
@@ -278,3 +281,20 @@ def test_damaged_files_of_the_index_are_left_out(memory: Store, folder: str, how
     expected.pop("warnings")
     assert found == expected
     assert isinstance(memory, MemoryStore)
+
+
+@pytest.mark.parametrize("what", [keys.INDEX_DATA, keys.INDEX])
+def test_an_index_that_goes_while_it_is_read(tmp_path: Path, what: str) -> None:
+    """Views that were made from it read the runs themselves then."""
+    store = open_store(tmp_path / "store")
+    for number in range(3):
+        log_run(store, epoch(number))
+    expected = dataframe(store, "loss")
+    compact(store)
+    views = scan_index(store) or []
+
+    store.delete([info.key for info in store.list(what)])
+
+    found = to_frame(metric_table(store, views, ["loss"], all_attempts=False))
+    pd.testing.assert_frame_equal(found, expected)
+    assert all(view.located is not None and view.located.stale for view in views)
