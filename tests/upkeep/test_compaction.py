@@ -24,7 +24,7 @@ from tracker.store.documents import EndDocument, Lease, encode
 from tracker.store.memory import MemoryStore
 from tracker.store.open import open_store
 from tracker.store.processes import this_writer
-from tracker.upkeep.compaction import compact
+from tracker.upkeep.compaction import compact, horizon_of
 
 
 def epoch(number: int, name: str = "loss", value: Any = None, **labels: Any) -> Logged:
@@ -298,3 +298,13 @@ def test_an_index_that_goes_while_it_is_read(tmp_path: Path, what: str) -> None:
     found = to_frame(metric_table(store, views, ["loss"], all_attempts=False))
     pd.testing.assert_frame_equal(found, expected)
     assert all(view.located is not None and view.located.stale for view in views)
+
+
+def test_a_clock_that_is_ahead_hides_nothing(memory: Store) -> None:
+    """The horizon stays a day behind the newest run, whatever time the machine that compacts believes it is."""
+    newest = log_run(memory, epoch(0))
+    a_year_ms = 365 * 86_400_000
+
+    assert ids.created_ms(newest) - ids.created_ms(horizon_of(ids.created_ms(newest) + a_year_ms, newest)) == 86_400_000
+    assert ids.created_ms(newest) - ids.created_ms(horizon_of(ids.created_ms(newest) - 1000, newest)) == 86_401_000
+    assert horizon_of(0, "") == ids.first_id(0)

@@ -52,6 +52,15 @@ def compact(
     return compaction.summary
 
 
+def horizon_of(now_ms: int, newest: str) -> str:
+    """The id below which no run is expected to appear any more: a day before the newest run, or before now.
+
+    By the run's clock too, because that of the machine which compacts may be ahead of those that record.
+    """
+    newest_ms = ids.created_ms(newest) if newest else 0
+    return ids.first_id(min(now_ms, newest_ms) - int(MARGIN_S * 1000))
+
+
 class _Compaction:
     def __init__(
         self,
@@ -75,7 +84,7 @@ class _Compaction:
         there = [name for name in self.store.folders(keys.RUNS) if ids.is_id(name)]
         self.summary.runs = len(there)
         wanted = self._wanted(index, listing, there)
-        horizon = ids.first_id(began_ms - int(MARGIN_S * 1000))
+        horizon = horizon_of(began_ms, max(there, default=""))
         if self.summary.dry_run:
             self._count(wanted)
             return
