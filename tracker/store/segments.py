@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_METRIC_COLUMNS = 500
+_WORTH_THREADS = 100_000  # cells; fewer are decoded sooner than they are handed to threads
 _CONTEXT_ROLES = {b"time", b"loop", b"index", b"step"}
 
 
@@ -110,7 +111,7 @@ def _read(file: Any, columns: list[str], key: str) -> pa.Table:
     import pyarrow as pa
 
     try:
-        return file.read(columns=columns, use_threads=True)
+        return file.read(columns=columns, use_threads=file.metadata.num_rows * len(columns) >= _WORTH_THREADS)
     except (pa.ArrowException, OSError) as exc:
         raise DamagedSegment(f"{key} is damaged: {exc}; `hindsight verify` lists the damage") from exc
 
