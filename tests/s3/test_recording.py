@@ -84,7 +84,7 @@ def count_requests(server: Server, action: Any) -> int:
         return len(counting.seen)
 
 
-@pytest.mark.parametrize(("fault", "every"), [("error", 1), ("lost-reply", 1), ("cut-request", 4), ("cut-reply", 4)])
+@pytest.mark.parametrize(("fault", "every"), [("error", 1), ("lost-reply", 2), ("cut-request", 4), ("cut-reply", 4)])
 def test_every_request_may_fail_once(moto_server: Server, bucket: str, tmp_path: Path, fault: Kind, every: int) -> None:
     """The first, the second, … the last request of a run fails: the run does not notice."""
     place = f"s3://{bucket}/recording/{fault}"
