@@ -56,18 +56,17 @@ def writers(url: str, folder: Path, runs: int, *, count: int = 2) -> list[subpro
     return [subprocess.Popen([*words, str(seed), str(runs)], cwd=folder) for seed in range(count)]
 
 
-def collect_beside(store: Store, processes: list[subprocess.Popen[bytes]]) -> int:
-    """Remove every run that has ended and collect at once, as long as somebody writes; how many objects went."""
-    rounds = swept = 0
+def collect_beside(store: Store, processes: list[subprocess.Popen[bytes]]) -> None:
+    """Remove every run that has ended and collect at once, as long as somebody writes."""
+    rounds = 0
     while any(process.poll() is None for process in processes):
         needed = read_graph(store, ALL_KINDS).needed()
         assert needed <= {info.key for info in store.list()}
         ended = [view.run for view in tracker.runs(store=store) if view.status == "finished"]
         remove_runs(store, ended[:-1] if rounds % 3 else ended)
-        swept += collect(store, NOTHING, dry_run=False).counts.get("object", 0)
+        collect(store, NOTHING, dry_run=False)
         rounds += 1
     assert [process.returncode for process in processes] == [0] * len(processes)
-    return swept
 
 
 def all_is_there(store: Store) -> bool:
@@ -86,9 +85,8 @@ def test_nothing_that_is_named_is_lost(tmp_path: Path) -> None:
     """Writers find payloads that a collection is about to delete, again and again."""
     store = open_store(tmp_path / "store")
 
-    swept = collect_beside(store, writers(store.url, tmp_path, 8))
+    collect_beside(store, writers(store.url, tmp_path, 8))
 
-    assert swept >= 3
     assert all_is_there(store)
     assert not list(store.list("holds/"))
     assert not list(store.list("sweeps/"))
@@ -111,7 +109,7 @@ def test_a_copy_under_way_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     store = open_store(tmp_path / "target")
     words = [sys.executable, "-c", COPIER, str(tmp_path / "source"), store.url, "12"]
 
-    assert collect_beside(store, [subprocess.Popen(words)]) >= 3
+    collect_beside(store, [subprocess.Popen(words)])
 
     sync(tmp_path / "source", store, restore=True, full=True)
     assert len(tracker.runs(store=store)) == 6

@@ -39,7 +39,7 @@ class Graph:
     """The documents of a store with what they need, and what was seen beside them."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
-    runs: set[str] = field(default_factory=set)  # those with their own document
+    runs: dict[str, float | None] = field(default_factory=dict)  # by their own document: its time
     open_attempts: dict[tuple[str, str], float | None] = field(
         default_factory=dict
     )  # without an end: time of its lease
@@ -118,7 +118,7 @@ def _note(info: Info, graph: Graph, ended: set[tuple[str, str]]) -> None:
     if parts[0] == "replays" and len(parts) == 4:
         graph.results.add(info.key)
     elif parts[0] == "runs" and parts[2:] == ["run.json"]:
-        graph.runs.add(parts[1])
+        graph.runs[parts[1]] = info.modified
     elif parts[0] == "runs" and len(parts) == 5 and parts[2] == "attempts":
         attempt = (parts[1], parts[3])
         graph.open_attempts.setdefault(attempt, None)

@@ -31,7 +31,9 @@ def oldest_needed(store: Store, graph: Graph, *, now: float, grace_s: float) -> 
     since = now - grace_s
     for (run, attempt), renewed in graph.open_attempts.items():
         began = _began(store, run, attempt, renewed, now=now, silent_s=max(grace_s, _SILENT_S))
-        since = since if began is None else min(since, began)
+        if began is not None:
+            first = graph.runs.get(run)  # it was there before anything else of the run, but merging writes it again
+            since = min(since, began, began if first is None else first)
     return since - CLOCK_S
 
 
