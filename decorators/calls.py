@@ -195,7 +195,7 @@ class _RunCall(_ScopedCall):
         if place is not None:
             _open.append(place.launch_key)
         if place is not None and place.on_begin is not None:
-            place.on_begin(self.run)
+            _tell_engine(place.on_begin, self.run)
 
     def end(self, exc: BaseException | None) -> None:
         if self.run.launch in _open:
@@ -207,6 +207,14 @@ class _RunCall(_ScopedCall):
             end_run(self.run, failure=told.failure, status=told.status)
         else:
             end_run(self.run, failure=exc, status=None if exc is None else status_of(exc))
+
+
+def _tell_engine(tell: Callable[[Run], None], run: Run) -> None:
+    """What an engine does with a run that has begun must not keep the run from ending."""
+    try:
+        tell(run)
+    except Exception as exc:  # noqa: BLE001  promise: tracking never changes what a program computes
+        run.recorder.warn_once(f"the engine is not told of the run: {type(exc).__name__}: {exc}")
 
 
 class _RankCall(_ScopedCall):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tracker.record.context import PROCESS
 from tracker.secrets import mask_url
 from tracker.store.keys import run_folder
 
@@ -13,14 +12,8 @@ if TYPE_CHECKING:
 
 
 def leave_link(run: Run) -> None:
-    """Leave an artifact with the address of the run, without credentials; one request to Prefect's server.
-
-    A server that refuses it is told of once, and the flow goes on.
-    """
+    """Leave an artifact with the address of the run, without credentials; one request to Prefect's server."""
     from prefect.artifacts import create_link_artifact
 
     link = f"{mask_url(run.store.url).rstrip('/')}/{run_folder(run.id)}"
-    try:
-        create_link_artifact(link, link_text=f"run {run.id[-8:]}", description="Recorded by Hindsight.", _sync=True)
-    except Exception as exc:  # noqa: BLE001  a link is not worth a flow
-        PROCESS.warn_once(f"the flow run has no link to its run: {type(exc).__name__}: {exc}")
+    create_link_artifact(link, link_text=f"run {run.short}", description="Recorded by Hindsight.", _sync=True)

@@ -277,3 +277,22 @@ def test_environment_of_children_names_the_run_only_while_it_is_open(tmp_path: P
 
     tracker.finish()
     assert "HINDSIGHT_PARENT_RUN" not in os.environ
+
+
+def test_a_run_that_cannot_begin_does_not_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is logged after it belongs to the next run and not to it."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as changed:
+        changed.setattr("tracker.record.capture.begin", refuse)
+        with pytest.raises(RuntimeError, match="new thread"), tracker.run("one", store=tmp_path / "store"):
+            raise AssertionError("it began")
+    assert active_run() is None
+    with tracker.run("two", store=tmp_path / "store"):
+        tracker.log("a", 1)
+
+    found = {run.name: run for run in scan(open_store(tmp_path / "store"))}
+    assert {name: run.status for name, run in found.items()} == {"one": "failed", "two": "finished"}
+    assert (found["one"].summary, found["two"].summary) == ({}, {"a": 1})

@@ -208,11 +208,15 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     if origin.parent is not None and opened.launch is None:
         opened.launch = origin.parent.launch  # code in a run inside of a task's is still that task's
     _open_runs[recorder] = opened
-    if recorder is PROCESS:
-        invite_workers(opened.id, opened.attempt, settings, store.url)
-    if not origin.rank:
-        capture.begin(opened, entry, origin)
-    _hook_process()
+    try:
+        if recorder is PROCESS:
+            invite_workers(opened.id, opened.attempt, settings, store.url)
+        if not origin.rank:
+            capture.begin(opened, entry, origin)
+        _hook_process()
+    except BaseException as exc:
+        end_run(opened, failure=exc)  # else what comes later would take it for its own
+        raise
     return opened
 
 

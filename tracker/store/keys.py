@@ -188,7 +188,7 @@ def index_runs(batch: str) -> str:
 
 
 def index_data(path: str, table: str, batch: str, number: int) -> str:
-    """Key of the records of many runs under one loop path; ``table`` is the hash of what their columns have in common."""
+    """Key of the records of many runs under one loop path; ``table`` hashes what their columns have in common."""
     if not _TABLE.fullmatch(table) or not is_id(batch) or not 0 <= number < 10**6:
         raise BadKey(f"table {table!r}, part {number!r} of batch {batch!r} of the index has no key")
     return check(f"{INDEX_DATA}{path}/{batch}-{table}-{number:06d}.parquet")
