@@ -73,7 +73,7 @@ def tracked(function: Any = None, /, **options: Any) -> Any:
     >>> train(0.5)
     0.5
     >>> tracker.dataframe("lr", "loss", store="memory://tracked")[["epoch", "lr", "loss"]].values.tolist()
-    [[0.0, 0.5, 0.5], [1.0, 0.5, 0.25]]
+    [[0, 0.5, 0.5], [1, 0.5, 0.25]]
     """
     if function is None:
         return functools.partial(_decorate, options=options)

@@ -79,7 +79,7 @@ def dataframe(
     ...     for epoch in tracker.loop("epoch", range(2)):
     ...         _ = tracker.log("loss", 1.0 / (epoch + 1))
     >>> tracker.dataframe("loss", store="memory://frame")[["epoch", "loss"]].values.tolist()
-    [[0.0, 1.0], [1.0, 0.5]]
+    [[0, 1.0], [1, 0.5]]
     """
     from tracker.read.frame import dataframe as read_frame
 
