@@ -42,6 +42,8 @@ def test_pin(hindsight: Call, store: Path, ids: list[str]) -> None:
     assert hindsight("pin", ids[0], ids[1], "--store", store, "--json").json == {"runs": ids[:2], "changed": [ids[1]]}
     assert hindsight("runs", "--where", "status != 'x'", "--store", store, "--json").json["runs"][-1]["pinned"] is True
     assert "pinned" in hindsight("show", ids[0], "--store", store).out
+    marked = [line for line in hindsight("runs", "--store", store).out.splitlines() if "pinned" in line]
+    assert [line.split()[0] for line in marked] == [run[-8:] for run in reversed(ids[:2])]
     assert hindsight("unpin", ids[0], "--store", store).out == f"{ids[0][-8:]}: not pinned\n"
 
 

@@ -114,6 +114,9 @@ def _columns(views: Sequence[RunView]) -> list[Column]:
         texts = [shorten(str(getattr(view, head) or ""), 24) for view in views]
         if any(texts) and (head == "name" or not _is_shared(views, head)):
             columns.append(Column(head, texts, rank=rank))
+    marks = [shorten(", ".join(["pinned"] * view.pinned + list(view.tags)), 24) for view in views]
+    if any(marks):
+        columns.append(Column("tags", marks, rank=4))
     arguments = _differing([view.arguments for view in views])
     results = _names([view.summary for view in views])
     columns += [_value_column(name, [view.arguments for view in views], 5) for name in arguments]
