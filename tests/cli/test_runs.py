@@ -8,13 +8,13 @@ from tests.cli.calling import Call
 
 
 def test_newest_first_with_what_differs(hindsight: Call, store: Path, ids: list[str]) -> None:
-    """What all runs share stands above the table; arguments in which they differ and results are columns."""
+    """What all runs share stands above the table; tags, arguments in which they differ and results are columns."""
     ended = hindsight("runs", "--store", store)
     head, names, *rows = ended.out.splitlines()
 
     assert head.startswith("3 runs · project digits · script ")
     assert names.split()[:6] == ["run", "started", "(UTC)", "duration", "status", "name"]
-    assert set(names.split()[6:]) == {"lr", "epochs", "loss", "best", "limit"}
+    assert set(names.split()[6:]) == {"tags", "lr", "epochs", "loss", "best", "limit"}
     assert [row.split()[0] for row in rows] == [run[-8:] for run in reversed(ids)]
     assert "failed" in rows[0]
     assert "NaN" in rows[0]
@@ -34,7 +34,9 @@ def test_json_form(hindsight: Call, store: Path, ids: list[str]) -> None:
 
     assert (document["total"], document["more"]) == (3, 0)
     failed, _, slow = document["runs"]
-    promised = "run short project name script status started ended duration_s attempts parent tags pinned arguments summary"
+    promised = (
+        "run short project name script status started ended duration_s attempts parent tags pinned arguments summary"
+    )
     assert list(slow) == promised.split()
     assert (slow["run"], slow["name"], slow["status"], slow["attempts"]) == (ids[0], "slow", "finished", 1)
     assert slow["started"].endswith("Z")
