@@ -20,6 +20,7 @@ from tracker.store.processes import is_alive, is_visible, this_writer
 from tracker.store.recovery import recover
 
 NOW = 1_000_000.0
+HOUR = 3600.0
 
 
 def test_this_process_is_visible_and_alive() -> None:
@@ -71,6 +72,18 @@ def lease(age_s: float, **changes: object) -> Lease:
 def test_without_an_end_the_status_is_derived(found: Lease | None, status: str) -> None:
     """By the process where that can be seen, else by its last sign of life; clocks may differ."""
     assert derive_status(None, found, now=NOW) == status
+
+
+@pytest.mark.parametrize(
+    ("renewed_ago", "written_ago", "status"),
+    [(5 * HOUR, 5, "running"), (-5 * HOUR, 61, "lost"), (5, 61, "lost"), (30 * HOUR, 5, "lost"), (61, None, "lost")],
+)
+def test_the_clock_of_the_store_says_when_a_lease_was_written(
+    renewed_ago: float, written_ago: float | None, status: str
+) -> None:
+    """That of the writer may be hours apart; what it says to be older than a day was copied here."""
+    written = None if written_ago is None else NOW - written_ago
+    assert derive_status(None, lease(renewed_ago, host="another"), now=NOW, written=written) == status
 
 
 def test_a_dead_attempt_that_a_batch_system_ended_was_preempted() -> None:

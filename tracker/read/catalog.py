@@ -50,11 +50,12 @@ class AttemptView:
     now: float = field(repr=False)
     end: EndDocument | None = field(default=None, repr=False)
     lease: Lease | None = field(default=None, repr=False)
+    written: float | None = field(default=None, repr=False)  # when the lease was, by the store's clock
 
     @property
     def status(self) -> Status:
         """How the attempt stands, derived from its end or its signs of life."""
-        return derive_status(self.end, self.lease, now=self.now)
+        return derive_status(self.end, self.lease, now=self.now, written=self.written)
 
     @property
     def started(self) -> datetime:
@@ -229,17 +230,21 @@ def scan(store: Store, ids_wanted: Iterable[str] | None = None) -> list[RunView]
 
 def scan_runs(store: Store, wanted: Collection[str] | None = None) -> list[RunView]:
     """The same from the runs themselves."""
-    found: dict[str, dict[str, set[str]]] = {}
+    found: dict[str, Documents] = {}
     prefixes = [keys.RUNS] if wanted is None else [keys.run_folder(run) for run in sorted(wanted)]
     for listing in each(store, lambda prefix: list(store.list(prefix)), prefixes):
         for info in listing:
-            _note(found, info.key)
+            _note(found, info.key, info.modified)
     now = time.time()
     views = each(store, lambda run: build_view(store, run, found[run], now), sorted(found))
     return [view for view in views if view is not None]
 
 
-def _note(found: dict[str, dict[str, set[str]]], key: str) -> None:
+Documents = dict[str, dict[str, float | None]]
+"""Of a run: by attempt the names of its documents, with the times at which the store says that they were written."""
+
+
+def _note(found: dict[str, Documents], key: str, modified: float | None = None) -> None:
     """Remember which documents of which attempts there are; other keys are none of the catalog's business."""
     parts = key.split("/")
     if not ids.is_id(parts[1]):
@@ -247,9 +252,9 @@ def _note(found: dict[str, dict[str, set[str]]], key: str) -> None:
     if parts[2:] == ["run.json"]:
         found.setdefault(parts[1], {})
     elif len(parts) == 4 and parts[2] == "marks":
-        found.setdefault(parts[1], {}).setdefault(_MARKS, set()).add(key)
+        found.setdefault(parts[1], {}).setdefault(_MARKS, {})[key] = modified
     elif len(parts) == 5 and parts[2] == "attempts" and ids.is_id(parts[3]):
-        found.setdefault(parts[1], {}).setdefault(parts[3], set()).add(parts[4])
+        found.setdefault(parts[1], {}).setdefault(parts[3], {})[parts[4]] = modified
 
 
 Get = Callable[[str], bytes]
@@ -258,7 +263,7 @@ Get = Callable[[str], bytes]
 def build_view(
     store: Store,
     run: str,
-    attempts: Mapping[str, Collection[str]],
+    attempts: Documents,
     now: float,
     *,
     get: Get | None = None,
@@ -277,7 +282,8 @@ def build_view(
             end = _document(get, keys.attempt_document(run, attempt, "end"), EndDocument)
         if end is None and "lease.json" in attempts[attempt]:
             lease = _document(get, keys.attempt_document(run, attempt, "lease"), Lease)
-        views.append(AttemptView(run, attempt, number, store, now, end, lease))
+        written = attempts[attempt].get("lease.json")
+        views.append(AttemptView(run, attempt, number, store, now, end, lease, written))
     return RunView(document, tuple(views), store, tuple(mark for mark in marks if mark is not None), located)
 
 
@@ -291,9 +297,9 @@ def _document(get: Get, key: str, kind: type[Document]) -> Document | None:
         return None
 
 
-def documents_of(names: Iterable[str]) -> dict[str, dict[str, set[str]]]:
-    """Of the keys of some runs those of the documents that a view is built from, by run and attempt."""
-    found: dict[str, dict[str, set[str]]] = {}
+def documents_of(names: Iterable[str]) -> dict[str, Documents]:
+    """Of the keys of some runs those of the documents that a view is built from, by run."""
+    found: dict[str, Documents] = {}
     for key in names:
         _note(found, key)
     return found

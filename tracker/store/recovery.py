@@ -182,9 +182,11 @@ def _close_attempt(store: Store, source: Store, run: str, attempt: str, totals: 
     key = keys.attempt_document(run, attempt, "end")
     if _get(store, key) is not None or _has_journals(source, run, attempt):
         return
-    lease_data = _get(store, keys.attempt_document(run, attempt, "lease"))
-    lease = None if lease_data is None else decode(lease_data, Lease, key="lease.json")
-    status = derive_status(None, lease, now=time.time())
+    lease_key = keys.attempt_document(run, attempt, "lease")
+    lease_data = _get(store, lease_key)
+    lease = None if lease_data is None else decode(lease_data, Lease, key=lease_key)
+    written = None if lease is None else store.info(lease_key).modified
+    status = derive_status(None, lease, now=time.time(), written=written)
     if status == "running":  # another process of the attempt goes on
         return
     said = run_level(store, run, attempt)  # also what was sealed before the process died

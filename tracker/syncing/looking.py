@@ -80,9 +80,10 @@ class Looking:
         key = keys.attempt_document(run, attempt, "lease")
         try:
             lease = documents.decode(self.source.get(key), documents.Lease, key=key)
+            written = self.source.info(key).modified
         except (KeyNotFound, Corrupt):
             return False
-        return derive_status(None, lease, now=time.time()) == "running"
+        return derive_status(None, lease, now=time.time(), written=written) == "running"
 
     def _sort(self, work: Work, theirs: dict[str, int]) -> None:
         skipped = self._needless_segments(work, theirs)

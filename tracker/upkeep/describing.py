@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from tracker.errors import Corrupt, KeyNotFound
 from tracker.read.batches import OPEN, SETTLED
-from tracker.read.catalog import RunView, build_view, documents_of
+from tracker.read.catalog import Documents, RunView, build_view, documents_of
 from tracker.store import ids, keys
 from tracker.store.base import Info, Store
 from tracker.store.columns import to_json
@@ -74,7 +74,7 @@ def _order(piece: Piece) -> SegmentKey:
     return piece.key
 
 
-def _told_whole(run: str, infos: Sequence[Info], names: dict[str, set[str]]) -> list[str] | None:
+def _told_whole(run: str, infos: Sequence[Info], names: Documents) -> list[str] | None:
     """The keys of all documents that a view needs; ``None`` while an attempt goes on or a journal waits."""
     there = {info.key for info in infos}
     attempts = [name for name in names if ids.is_id(name)]
@@ -91,7 +91,7 @@ def _read(store: Store, wanted: Sequence[str]) -> dict[str, bytes] | None:
         return None
 
 
-def _view(store: Store, run: str, names: dict[str, set[str]], held: dict[str, bytes]) -> RunView | None:
+def _view(store: Store, run: str, names: Documents, held: dict[str, bytes]) -> RunView | None:
     """The view as readers will build it; ``None`` where that would warn of something, or show another run."""
     import warnings
 
