@@ -151,15 +151,12 @@ class SlurmTask:
             raise Unavailable(f"Slurm does not take the job {self.name}: {mask_text(str(exc))}") from exc
 
     def _result(self, job: str) -> Ending | None:
-        from submitit.core.utils import JobPaths, pickle_load
+        from tracker.replay.slurm import result_of
 
-        path = JobPaths(self.folder, job_id=job, task_id=0).result_pickle
-        if not path.exists():
+        found = result_of(self.folder, job)
+        if found is None:
             return None
-        try:
-            how, what = pickle_load(path)
-        except (OSError, EOFError):
-            return None
+        how, what = found
         if how == "success":
             return Ending(ok=True, value=what)
         return Ending(ok=False, reason=mask_text(str(what).strip().splitlines()[-1]))

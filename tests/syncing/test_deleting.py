@@ -7,23 +7,12 @@ from pathlib import Path
 import pytest
 
 import tracker
-from tests.syncing.stores import contents, copy_of, project_store, small_run, sound
+from tests.syncing.stores import contents, copy_of, small_run, sound
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.local import LocalStore
 from tracker.store.open import open_store
 from tracker.syncing.stores import sync
-
-
-@pytest.fixture(autouse=True)
-def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with code, checkpoints and a replay."""
-    return project_store(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture

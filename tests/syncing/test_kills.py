@@ -27,11 +27,6 @@ sync(sys.argv[1], sys.argv[2], delete_after=sys.argv[4] == "delete")
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with code, checkpoints and a replay, and a few more runs."""

@@ -37,11 +37,6 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(autouse=True)
-def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def target(tmp_path: Path) -> Store:
     """An empty store."""

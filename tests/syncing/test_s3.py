@@ -31,11 +31,6 @@ NEVER = RetryPolicy(attempts=1, total_s=60.0)
 FAULTS: tuple[Kind, ...] = ("slow-down", "error", "cut-request", "lost-reply", "cut-reply", "stale-list")
 
 
-@pytest.fixture(autouse=True)
-def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two small runs."""

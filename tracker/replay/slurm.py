@@ -170,16 +170,8 @@ class _Queue:
 
     def ending(self, job: str) -> str | None:
         """How the function of a job ended: ``success`` or its traceback; ``None`` while no file says it."""
-        from submitit.core.utils import JobPaths, pickle_load
-
-        path = JobPaths(self.folder, job_id=job, task_id=0).result_pickle
-        if not path.exists():
-            return None
-        try:
-            how, what = pickle_load(path)
-        except (OSError, EOFError):
-            return None
-        return "success" if how == "success" else str(what)
+        found = result_of(self.folder, job)
+        return None if found is None else "success" if found[0] == "success" else str(found[1])
 
     def output(self, job: str) -> str:
         """The end of what a job wrote."""
@@ -199,6 +191,23 @@ def _outside_of_jobs() -> Iterator[None]:
         yield
     finally:
         os.environ.update(kept)
+
+
+def result_of(folder: Path, job: str) -> tuple[str, Any] | None:
+    """What submitit's file says of a job: ``success`` and a value, or ``error`` and a traceback; ``None`` without one.
+
+    The file is unpickled: the folder is one that only this user can write to.
+    """
+    from submitit.core.utils import JobPaths, pickle_load
+
+    path = JobPaths(folder, job_id=job, task_id=0).result_pickle
+    if not path.exists():
+        return None
+    try:
+        how, what = pickle_load(path)
+    except (OSError, EOFError):
+        return None
+    return how, what
 
 
 def _listed(array: str) -> dict[str, str] | None:
