@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -74,7 +74,7 @@ class Segments:
 
 @dataclass(eq=False)
 class Batch:
-    """A batch that was opened; its larger columns are read when they are asked for."""
+    """A batch that was opened; its larger columns are read when they are asked for. Safe in threads."""
 
     name: str
     about: About
@@ -83,16 +83,27 @@ class Batch:
     versions: list[int] = field(repr=False)
     states: list[str] = field(repr=False)
     fingerprints: list[str] = field(repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # PyArrow's file bears one reader a time
+    _documents: list[str] | None = field(default=None, repr=False)
+    _segments: Segments | None = field(default=None, repr=False)
 
-    @cached_property
+    @property
     def documents(self) -> list[str]:
         """For every row a JSON object of the run's documents by their keys below the run's folder."""
-        found: list[str] = self._column("documents").to_pylist()
-        return found
+        with self._lock:
+            if self._documents is None:
+                self._documents = self._column("documents").to_pylist()
+            return self._documents
 
-    @cached_property
+    @property
     def segments(self) -> Segments:
         """Where the records of the rows are."""
+        with self._lock:
+            if self._segments is None:
+                self._segments = self._read_segments()
+            return self._segments
+
+    def _read_segments(self) -> Segments:
         import numpy as np
 
         column = self._column("segments").combine_chunks()

@@ -106,7 +106,8 @@ class _File:
         """The schema of a segment in it: some of its columns, under the segment's own metadata."""
         import pyarrow as pa
 
-        whole = self.open().schema_arrow
+        with self.lock:
+            whole = self.open().schema_arrow
         if not set(columns) <= set(whole.names):
             raise DamagedSegment(f"{self.key} lacks columns that the index names")
         fields = [whole.field(name) for name in columns]
