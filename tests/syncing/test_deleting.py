@@ -116,6 +116,24 @@ def test_a_run_whose_replay_is_not_finished_stays(project: Path, target: Store, 
     assert list(summary.kept_runs.values()) == ["a replay of it is not finished"]
 
 
+def test_what_a_killed_deletion_left_goes_the_next_time(project: Path, target: Store, tmp_path: Path) -> None:
+    """Without its document and the answers about it, the rest of a run waits for nothing."""
+    source = open_store(copy_of(project, tmp_path / "copy"))
+    sync(source, target)
+    (run, *_) = sorted(source.folders(keys.RUNS))
+    answers = [
+        info.key
+        for info in source.list(keys.REPLAYS)
+        if "/slices/" in info.key and run.encode() in source.get(info.key)
+    ]
+    source.delete([keys.run_document(run), *answers])
+
+    summary = sync(source, target, delete_after=True)
+
+    assert (answers != [], summary.kept_runs) == (True, {})
+    assert not source.folders(keys.RUNS)
+
+
 def test_a_dry_run_deletes_nothing(source: Store, target: Store) -> None:
     """Neither does it say so."""
     sync(source, target)

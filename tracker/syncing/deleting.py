@@ -39,7 +39,9 @@ class Deleting:
         freed: set[str] = set()
         runs = list(list_units(self.source, keys.RUNS, only))
         for unit in runs:
-            reason = "a replay of it is not finished" if unit.id in waiting else self._reason_to_stay(unit)
+            is_whole = any(info.key == keys.run_document(unit.id) for info in unit.infos)  # else a kill left the rest
+            waits = is_whole and unit.id in waiting
+            reason = "a replay of it is not finished" if waits else self._reason_to_stay(unit)
             objects, reason = (set(), reason) if reason else self._prove(unit, results[unit.id])
             if reason is None and list(self.source.list(unit.prefix)) != unit.infos:
                 reason = "something was written to it meanwhile"
