@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracker.checkpoint import deltas
+from tracker.checkpoint import deltas, storing
 from tracker.checkpoint.capturing import Capturing
 from tracker.checkpoint.manifest import Tensor
 from tracker.checkpoint.reading import StoredTensors, TensorReader
@@ -251,3 +251,17 @@ def test_a_tensor_that_is_not_the_one_named_is_refused(store: Store) -> None:
     assert first.object == second.object
     with pytest.raises(DamagedObject, match="does not hold"):
         StoredTensors(TensorReader(store), [mixed])[0]
+
+
+def test_what_stays_as_it_is_is_never_forgotten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many other tensors came since: a frozen tensor is stored once, and so are those of the last state."""
+    monkeypatch.setattr(storing, "_REMEMBERED", 5)
+    base: StoredState | None = None
+    for step in range(6):
+        it = state(frozen=np.arange(40.0), many=[np.array([step, number]) for number in range(8)])
+        base = store_state(store, it, base)
+        assert same(store, base, it)
+        assert len(base.known) <= 9 + 5
+
+    assert len({tensor.object for tensor in base.tensors}) == 2
+    assert store_state(store, it, base).written_bytes == 0

@@ -27,7 +27,7 @@ PACK_BYTES = 16 << 20
 LONGEST_CHAIN = 8
 WORTHWHILE = 0.9  # a compressed tensor larger than this part of it only makes reading slower
 CHAIN_WORTH = 0.04  # what a difference must save beyond compression alone, because its base must be read, too
-_REMEMBERED = 50_000
+_REMEMBERED = 50_000  # tensors besides those of the last checkpoint
 _PUBLISHING_TRIES = 5
 
 
@@ -85,8 +85,8 @@ def store_state(store: Store, state: State, base: StoredState | None = None) -> 
     named = {places.get(number, f"tensor.{number}"): tensor for number, tensor in enumerate(state.tensors)}
     writer.write(named)
     hashes = hash_parts(state.parts, state.tensors)
-    known = dict(list(writer.known.items())[-_REMEMBERED:])
     digests = [tensor.digest for tensor in state.tensors]
+    known = _remembered(writer.known, digests)
     return StoredState(
         tensors=tuple(known[digest] for digest in digests),
         written_bytes=writer.written_bytes,
@@ -98,6 +98,13 @@ def store_state(store: Store, state: State, base: StoredState | None = None) -> 
         latest=named,
         own=writer.own,
     )
+
+
+def _remembered(known: Mapping[str, Tensor], current: Iterable[str]) -> dict[str, Tensor]:
+    """What the next checkpoint may find: all of this one, and the latest of the others."""
+    kept = {digest: known[digest] for digest in current}
+    others = [item for item in known.items() if item[0] not in kept]
+    return dict(others[-_REMEMBERED:]) | kept
 
 
 def publish_state(
