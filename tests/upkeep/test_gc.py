@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tracker.checkpoint.manifest import list_checkpoints, read_manifest
 from tracker.checkpoint.reading import StoredTensors, TensorReader
 from tracker.checkpoint.storing import State, publish_state, store_state
 from tracker.checkpoint.tensors import TensorData
-from tracker.errors import BadSetting
+from tracker.errors import BadSetting, NameNotFound
 from tracker.store import durable, ids, keys
 from tracker.store.base import Store
 from tracker.store.documents import Hold, encode
@@ -72,6 +73,30 @@ def test_the_best(folder: Path) -> None:
 
     assert kept(folder, keep_best=["acc", "acc:min"]) == [runs[0], runs[1]]
     assert kept(folder, keep_best="acc:max:1") == [runs[1]]
+
+
+def test_the_best_by_what_was_logged_in_a_loop(folder: Path) -> None:
+    """The last value counts; one of 400 digits is a number, too."""
+    runs = []
+    for values in ([0.9, 0.1], [0.1, 0.5], [10**400, -(10**400)]):
+        with tracker.run(store=folder, project="gc", capture=()) as run:
+            for epoch in tracker.loop("epoch", range(2)):
+                tracker.log("acc", values[epoch])
+            tracker.log("size", values[0])
+        runs.append(run.id)
+
+    assert kept(folder, keep_best=["acc", "size"]) == runs[1:]
+    assert kept(folder, keep_best="acc") == [runs[1]]
+
+
+def test_a_metric_that_no_run_has_is_a_slip(folder: Path) -> None:
+    """Nothing goes by it, and the error names those that are near."""
+    runs = [record(folder), record(folder)]
+
+    with pytest.raises(NameNotFound, match="no run of 'gc' has a number 'ac'; did you mean 'acc'"):
+        kept(folder, keep_best=["acc", "ac"])
+
+    assert [view.run for view in tracker.runs(store=folder)] == runs
 
 
 def test_the_young(folder: Path) -> None:
@@ -194,6 +219,22 @@ def test_checkpoints_between_others_go(folder: Path) -> None:
         read = StoredTensors(TensorReader(store), manifest.tensors)
         [tensor] = [each for each in read if each.shape == (20_000,)]
         assert bytes(tensor.data) == wanted[manifest.position.iteration].tobytes()
+
+
+@pytest.mark.parametrize("values", [range(1, 13), range(0, 24, 2), [str(number) for number in range(12)]])
+def test_the_best_checkpoint_whatever_the_loop_goes_through(folder: Path, values: Sequence[object]) -> None:
+    """Its place counts, and not the loop's value, which may be another's place."""
+    net = {"w": np.zeros(4)}
+    with tracker.run(store=folder, capture=(), checkpoints="all") as run, tracker.checkpointing(net=net):
+        for number, _ in enumerate(tracker.loop("epoch", values)):
+            net["w"] = net["w"] + 1
+            tracker.log("acc", -abs(number - 5))
+
+    kept(folder, checkpoints=8, keep_best="acc")
+
+    store = open_store(folder)
+    places = [read_manifest(store, key).position.iteration for key in list_checkpoints(store, run.id)]
+    assert places == [0, 5, 8, 11]
 
 
 @pytest.mark.parametrize("spacing", [1, 3, "log"])

@@ -34,7 +34,7 @@ Best = Annotated[
     typer.Option(
         "--keep-best",
         metavar="METRIC[:min|max][:N]",
-        help="Keep the best N runs (default 1) by the last value of a metric. May be repeated.",
+        help="Keep the best N runs (default 1) by the last value of a metric, also one inside loops. May be repeated.",
         show_default=False,
     ),
 ]
@@ -51,8 +51,8 @@ Spacing = Annotated[
     typer.Option(
         "--checkpoints",
         metavar="N|log",
-        help="Of runs that are over keep every Nth checkpoint, or those 1, 2, 4, 8 … before the last; and the first, "
-        "the last and the best always.",
+        help="Of runs that are over keep every Nth checkpoint, or those 1, 2, 4, 8 … before the last; and always the "
+        "first, the last, and with --keep-best those at the best values.",
         show_default=False,
     ),
 ]

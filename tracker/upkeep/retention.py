@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tracker.errors import BadSetting
 from tracker.read.catalog import RunView
+from tracker.upkeep.retention_metrics import Logged, read_logged
 
 DAY_S = 86_400.0
 DEFAULT_GRACE_S = DAY_S
@@ -38,7 +39,7 @@ class Policy:
     the run; pinned and tagged runs stay, and those that go on.
 
     ``checkpoints``: which of a run's checkpoints stay: every so many, or ever fewer the older they are (``"log"``);
-    the first, the last and the best always.
+    always the first, the last, and where ``best`` names metrics those at the best values.
     """
 
     last: int | None = None
@@ -147,10 +148,10 @@ class _Family:
         """When anything of it was last alive, as far as its documents say."""
         return max((view.ended or view.started).timestamp() for view in self.members)
 
-    def value(self, best: Best) -> float | None:
+    def value(self, best: Best, logged: Logged) -> float | None:
         """The best last value of a metric in it; NaN is none."""
-        values = [view.summary.get(best.metric, view.arguments.get(best.metric)) for view in self.members]
-        numbers = [float(each) for each in values if isinstance(each, int | float) and not math.isnan(each)]
+        values = [logged.number(view, best.metric) for view in self.members]
+        numbers = [number for number in values if number is not None]
         return (max if best.mode == "max" else min)(numbers, default=None)
 
 
@@ -164,6 +165,7 @@ def decide(
 ) -> Decision:
     """The runs that go. ``now`` is Unix seconds, ``waiting`` are runs that a replay is not done with, ``eligible`` says
     which runs the policy is about. Runs inside another one go and stay with it; counts are per project.
+    ``NameNotFound`` where runs would go and none of their project has the metric.
     """
     decision = Decision()
     if not policy.removes_runs:
@@ -172,18 +174,28 @@ def decide(
     for family in _families(views):
         if eligible(family.root):
             projects[family.root.project].append(family)
+    concerned = [view for families in projects.values() for family in families for view in family.members]
+    logged = read_logged(concerned, [best.metric for best in policy.best])
     for project, families in sorted(projects.items()):
-        kept = {family.root.run for family in _kept(families, policy, now)}
-        for family in families:
-            if family.root.run in kept:
-                continue
-            spared = _spared(family, policy, now, waiting)
-            for view in family.members:
-                if spared is None:
-                    decision.gone[view.run] = _reason(policy, project)
-                else:
-                    decision.spared[view.run] = spared
+        kept = {family.root.run for family in _kept(families, policy, now, logged)}
+        others = [family for family in families if family.root.run not in kept]
+        spared = {family.root.run: _spared(family, policy, now, waiting) for family in others}
+        for family in others:
+            why = spared[family.root.run]
+            if why is None:
+                decision.gone.update(dict.fromkeys((view.run for view in family.members), _reason(policy, project)))
+            else:
+                decision.spared.update(dict.fromkeys((view.run for view in family.members), why))
+        if None in spared.values():
+            _check_metrics(project, families, policy, logged)
     return decision
+
+
+def _check_metrics(project: str, families: Sequence[_Family], policy: Policy, logged: Logged) -> None:
+    """A metric that no run has is a slip, by which the best run would go."""
+    for best in policy.best:
+        if all(family.value(best, logged) is None for family in families):
+            raise logged.not_found(project, best.metric)
 
 
 def _families(views: Collection[RunView]) -> list[_Family]:
@@ -204,12 +216,12 @@ def _root(view: RunView, known: Mapping[str, RunView]) -> str:
     return view.run if view.parent not in seen else min(seen)
 
 
-def _kept(families: Sequence[_Family], policy: Policy, now: float) -> Iterable[_Family]:
+def _kept(families: Sequence[_Family], policy: Policy, now: float, logged: Logged) -> Iterable[_Family]:
     """Those that a rule keeps."""
     if policy.last:
         yield from sorted(families, key=lambda family: (family.root.started, family.root.run))[-policy.last :]
     for best in policy.best:
-        valued = [(value, family) for family in families if (value := family.value(best)) is not None]
+        valued = [(value, family) for family in families if (value := family.value(best, logged)) is not None]
         sign = -1 if best.mode == "max" else 1
         yield from (
             family for _, family in sorted(valued, key=lambda pair: (sign * pair[0], pair[1].root.run))[: best.count]

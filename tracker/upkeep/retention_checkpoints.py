@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Literal
 
 from tracker.checkpoint.manifest import read_manifest
-from tracker.errors import Corrupt, KeyNotFound, NotFound
-from tracker.read.frame import dataframe
-from tracker.store.base import Info, Store
+from tracker.errors import Corrupt, KeyNotFound
+from tracker.read.catalog import RunView
+from tracker.read.source import parts_of, steadily
+from tracker.store.base import Info
 from tracker.upkeep.retention import Best
+from tracker.upkeep.retention_metrics import number_of, rows_of
 
 
 def spaced(infos: Sequence[Info], spacing: int | Literal["log"], *, kept: Collection[str] = ()) -> list[Info]:
@@ -36,45 +39,34 @@ def spaced(infos: Sequence[Info], spacing: int | Literal["log"], *, kept: Collec
     return gone
 
 
-def best_of(store: Store, run: str, infos: Sequence[Info], best: Sequence[Best]) -> set[str]:
+def best_of(view: RunView, infos: Sequence[Info], best: Sequence[Best]) -> set[str]:
     """The manifests at the iterations in which a run's metrics were best: the last checkpoint of each of them."""
     if not best or not infos:
         return set()
     positions = {}
     for info in infos:
         try:
-            positions[info.key] = read_manifest(store, info.key).position
+            positions[info.key] = read_manifest(view.store, info.key).position
         except (KeyNotFound, Corrupt):
             continue
     found: set[str] = set()
     for each in best:
         for loop in {position.loop for position in positions.values()}:
-            iteration = _best_iteration(store, run, each, loop)
+            iteration = steadily(partial(_best_iteration, view, each, loop), view)
             there = [key for key, at in positions.items() if at.loop == loop and at.iteration == iteration]
             found.update(sorted(there)[-1:])
     return found
 
 
-def _best_iteration(store: Store, run: str, best: Best, loop: str) -> int | None:
-    """The iteration of a loop with the best value of a metric."""
+def _best_iteration(view: RunView, best: Best, loop: str) -> int | None:
+    """The index of a loop's iteration with the best value of a metric; the values of the loop may be anything."""
+    found: list[tuple[float, int]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damage is told by `verify`
-        try:
-            frame = dataframe(store, best.metric, runs=[run])
-        except NotFound:
-            return None
-    if loop not in frame.columns or best.metric not in frame.columns:
-        return None
-    rows = [(value, at) for value, at in zip(frame[best.metric], frame[loop], strict=True) if _is_number(value)]
-    if not rows:
-        return None
-    at = (max if best.mode == "max" else min)(rows, key=lambda row: row[0])[1]
-    order: Mapping[Any, int] = {value: number for number, value in enumerate(dict.fromkeys(frame[loop]))}
-    return int(at) if isinstance(at, int) or hasattr(at, "__index__") else order[at]
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return bool(value == value) and float(value) is not None
-    except (TypeError, ValueError):
-        return False
+        for rows, values in rows_of(parts_of(view), view.store, best.metric):
+            level = next((level for level in rows.contexts.levels if level.name == loop), None)
+            if level is not None:
+                indices = level.index.tolist()
+                pairs = zip(map(number_of, values), indices, strict=True)
+                found += [(number, index) for number, index in pairs if number is not None]
+    return (max if best.mode == "max" else min)(found, key=lambda pair: pair[0])[1] if found else None

@@ -172,7 +172,7 @@ class _Collection:
                 continue
             if not spaced(infos, spacing, kept=begun):
                 continue
-            kept = begun | best_of(self.store, view.run, infos, self.policy.best)
+            kept = begun | best_of(view, infos, self.policy.best)
             fewer = spaced(infos, spacing, kept=kept)
             if fewer:
                 self.found.checkpoints[view.run] = len(fewer)
