@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import tracker
 from tests.read.building import It, Key, Logged, Writer, log_run, make_run
 from tests.upkeep.answers import answers, without_index
+from tracker.errors import StoreUnavailable
+from tracker.read.catalog import scan
 from tracker.read.frame import dataframe, to_frame
 from tracker.read.indexed import scan_index
 from tracker.read.table import metric_table
@@ -25,6 +27,7 @@ from tracker.store.memory import MemoryStore
 from tracker.store.open import open_store
 from tracker.store.processes import this_writer
 from tracker.upkeep.compaction import compact, horizon_of
+from tracker.upkeep.pins import change_tags
 
 
 def epoch(number: int, name: str = "loss", value: Any = None, **labels: Any) -> Logged:
@@ -308,3 +311,59 @@ def test_a_clock_that_is_ahead_hides_nothing(memory: Store) -> None:
     assert ids.created_ms(newest) - ids.created_ms(horizon_of(ids.created_ms(newest) + a_year_ms, newest)) == 86_400_000
     assert ids.created_ms(newest) - ids.created_ms(horizon_of(ids.created_ms(newest) - 1000, newest)) == 86_401_000
     assert horizon_of(0, "") == ids.first_id(0)
+
+
+def tags_of(store: Store) -> list[tuple[str, ...]]:
+    """The tags of all runs, oldest first."""
+    return [view.tags for view in scan(store)]
+
+
+@pytest.fixture
+def tagged(memory: Store) -> tuple[Store, str]:
+    """A store whose second batch says that the first of four runs has a tag, and the key of that batch."""
+    tagged, *_ = [log_run(memory, epoch(number)) for number in range(4)]
+    compact(memory)
+    first = {info.key for info in memory.list(keys.INDEX_RUNS)}
+    change_tags(memory, [tagged], add=["new"])
+    compact(memory)
+    (second,) = [info.key for info in memory.list(keys.INDEX_RUNS) if info.key not in first]
+    return memory, second
+
+
+@pytest.mark.filterwarnings("ignore::tracker.read.notices.DamageWarning")
+def test_a_damaged_batch_does_not_bring_older_rows_back(tagged: tuple[Store, str]) -> None:
+    """Nobody knows what it said, so no row is believed until a compaction has read all runs anew."""
+    store, second = tagged
+    store.put(second, store.get(second)[:100])
+
+    assert tags_of(store) == [("new",), (), (), ()]
+    assert compact(store, grace_s=0).read == 4
+    assert len(located(store)) == 4
+    assert tags_of(store) == [("new",), (), (), ()]
+
+
+@pytest.mark.filterwarnings("ignore::tracker.read.notices.DamageWarning")
+def test_a_damaged_batch_is_replaced_also_where_the_others_say_all(memory: Store) -> None:
+    """Nothing has to be written for the runs then, but that it does not count any more."""
+    for number in range(3):
+        log_run(memory, epoch(number))
+    compact(memory)
+    memory.put(keys.index_runs(ids.new_id()), b"no Parquet")
+
+    assert located(memory) == []
+    compact(memory)
+    assert len(located(memory)) == 3
+
+
+def test_a_batch_that_cannot_be_fetched_is_not_taken_for_damaged(
+    tagged: tuple[Store, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that does not answer says nothing about what it holds."""
+
+    def away(self: MemoryStore, key: str) -> Any:
+        raise StoreUnavailable(f"{key} cannot be fetched")
+
+    monkeypatch.setattr(MemoryStore, "open", away)
+
+    with pytest.raises(StoreUnavailable, match="cannot be fetched"):
+        scan(tagged[0])

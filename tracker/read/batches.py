@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tracker.errors import DamagedSegment, KeyNotFound
+from tracker.errors import DamagedSegment, KeyNotFound, Unavailable
 from tracker.store import ids, keys
 from tracker.store.base import Store
 
@@ -123,14 +123,17 @@ class Batch:
 
         try:
             return self.file.read(columns=[name]).column(0)
+        except (FileNotFoundError, Unavailable):
+            raise
         except (pa.ArrowException, OSError, KeyError) as exc:
-            if isinstance(exc, FileNotFoundError):
-                raise
             raise DamagedSegment(f"{keys.index_runs(self.name)} is damaged: {exc}") from exc
 
 
 def open_batch(store: Store, name: str) -> Batch:
-    """The batch of this name; ``DamagedSegment`` says why it cannot be used, ``KeyNotFound`` that it is gone."""
+    """The batch of this name; ``DamagedSegment`` says why it cannot be used, ``KeyNotFound`` that it is gone.
+
+    ``Unavailable`` when the store does not answer.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -147,6 +150,8 @@ def open_batch(store: Store, name: str) -> Batch:
         rows = [table.column(column).to_pylist() for column in _FIRST_COLUMNS]
     except FileNotFoundError as exc:
         raise KeyNotFound(f"there is no {key} in {store.url}") from exc
+    except Unavailable:
+        raise  # it may be sound
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
         raise DamagedSegment(f"it is not a readable batch of the index: {exc}") from exc
     batch = Batch(name, about, file, *rows)

@@ -82,6 +82,11 @@ class Index:
     damaged: frozenset[str] = frozenset()
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all its batches could be read: one that could not may hold later rows than those that are here."""
+        return self.damaged <= self.replaced
+
+    @property
     def direct(self) -> set[str]:
         """The runs that must be read themselves: those that changed, that go on, or that cannot be told whole."""
         changed = set(self.listing.changes) | self.torn
@@ -95,8 +100,8 @@ class Index:
 def load_index(store: Store) -> Index | None:
     """The index of a store; ``None`` where there is none, or none that can be used.
 
-    A damaged batch is left out with a warning. Whatever the index lacks is read from the runs, so it may be deleted,
-    damaged or behind at any moment.
+    A damaged batch is left out with a warning, and the index is not whole then: its rows are no answer for readers.
+    Whatever the index lacks is read from the runs, so it may be deleted, damaged or behind at any moment.
     """
     for _ in range(_RELOADS):
         listing = list_index(store)

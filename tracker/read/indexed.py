@@ -25,7 +25,7 @@ def scan_index(store: Store, wanted: Collection[str] | None = None) -> list[RunV
     last, so what happens in between is seen either way.
     """
     index = load_index(store)
-    if index is None:
+    if index is None or not index.is_whole:
         return None
     now, packs = time.time(), Packs(store)
     new = [name for name in store.folders(keys.RUNS, after=index.horizon) if ids.is_id(name)]

@@ -92,7 +92,7 @@ class _Compaction:
         self._forget(listing, wanted)
         if published:
             index = load_index(self.store)
-        if index is not None:
+        if index is not None and index.is_whole:
             self.summary.merged_batches = merge_batches(self.store, index, generation, self.counts)
         clean(self.store, self.summary, grace_s=self.grace_s)
 
@@ -111,7 +111,7 @@ class _Compaction:
 
     def _wanted(self, index: Index | None, listing: Listing, there: list[str]) -> list[str]:
         """The runs to read: those without a row that holds, and those whose folder has gone."""
-        if index is None or self.full:
+        if index is None or self.full or not index.is_whole:
             return sorted({*there, *listing.changes, *(() if index is None else index.rows)})
         found = {run for run in there if (row := index.rows.get(run)) is None or not index.settled(row)}
         found |= listing.changes.keys()
@@ -168,7 +168,7 @@ class _Compaction:
                 writer.publish(about)
                 published.append(writer.name)
                 writer = BatchWriter(self.store, self.counts)
-        if not writer.rows and not published:
+        if not writer.rows and not published and (index is None or index.is_whole):
             return False
         damaged = tuple(sorted(index.damaged)) if index is not None else ()
         writer.publish(msgspec.structs.replace(about, live=(*live, *published), replaces=damaged, horizon=horizon))
