@@ -166,18 +166,57 @@ def test_a_store_that_stays_away_leaves_all_to_recovery(tmp_path: Path) -> None:
 
 def ship_as_another_process(store: Store, run: Run) -> None:
     """Recover the spool of a run whose process, this one, is said to be dead."""
+    from tracker.store.recovery import recover
+
+    say_dead(run)
+    for _ in range(2):
+        assert recover(store, run.spool).problems == {}
+
+
+def say_dead(run: Run) -> None:
+    """Change the journals of a run in this process to those of one that is gone."""
     import msgspec
 
     from tracker.store import frames
-    from tracker.store.recovery import recover
 
     for info in list(run.spool.list(f"runs/{run.id}/journal/")):
         data = run.spool.get(info.key)
         header, layout = frames.decode_header(data, key=info.key)
         dead = msgspec.structs.replace(header, writer=msgspec.structs.replace(header.writer, started=1.0))
         run.spool.put(info.key, frames.encode_header(dead, layout) + data[frames.HEADER_BYTES :])
-    for _ in range(2):
-        assert recover(store, run.spool).problems == {}
+
+
+@pytest.mark.parametrize("has_end", [False, True])
+def test_a_document_that_cannot_be_read_stops_no_other_run(tmp_path: Path, has_end: bool) -> None:
+    """It is told where it lies; the runs behind it are shipped, and an attempt whose records came is closed."""
+    from tracker.store.recovery import recover
+
+    store = Wayward()
+    runs = [begin(store, tmp_path) for _ in range(2)]
+    for run in runs:
+        set_scope(run.recorder.root)
+        log_numbers(500)
+        with pytest.warns(RuntimeWarning, match="kept on this machine"):
+            finish_away(store, run)
+        store.away = False
+        say_dead(run)
+    first, second = runs
+    first.spool.put(f"runs/{first.id}/run.json", b"{")
+    if not has_end:  # it was killed
+        first.spool.delete([f"runs/{first.id}/attempts/{first.attempt}/end.json"])
+        store.delete([f"runs/{first.id}/attempts/{first.attempt}/lease.json"])
+
+    found = recover(store, first.spool)
+
+    (problem,) = found.problems.values()
+    assert str(first.spool.local_path(f"runs/{first.id}/run.json")) in problem
+    assert "verify" not in problem
+    assert b'"finished"' in store.get(f"runs/{second.id}/attempts/{second.attempt}/end.json")
+    assert found.attempts == ([] if has_end else [first.attempt])
+    first.spool.delete([f"runs/{first.id}/run.json"])
+    assert recover(store, first.spool).problems == {}
+    assert store.get(f"runs/{first.id}/attempts/{first.attempt}/end.json")
+    assert list(first.spool.list("runs/")) == []
 
 
 def test_the_limit_of_waiting_journals_drops_and_counts(tmp_path: Path) -> None:

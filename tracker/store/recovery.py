@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from tracker.errors import DamagedJournal, HindsightError, KeyNotFound
+from tracker.errors import DamagedJournal, HindsightError, KeyNotFound, Unavailable
 from tracker.store import durable, frames, keys
 from tracker.store.base import Store
 from tracker.store.changes import changing
@@ -55,8 +55,8 @@ def recover(
 
     ``source`` is the store itself when it is local, else the spool that waits for it. Only journals whose writer ran on
     this machine and is gone are touched; a lock per journal keeps two recoveries apart, and doing it again changes
-    nothing. ``max_age_s`` looks at young runs only; ``prepare`` is called before a journal is sealed. One damaged
-    journal is reported and stops no other.
+    nothing. ``max_age_s`` looks at young runs only; ``prepare`` is called before a journal is sealed. A damaged journal
+    is reported and stops no other, and a document that cannot be read stops no other run.
     """
     report = Recovered()
     with nullcontext() if source is store else shipping(store, source):
@@ -86,13 +86,31 @@ def _recover_runs(
             if totals is not None:
                 report.totals.setdefault((key.run, key.attempt), Totals()).add(totals)
         _remove_unfinished(source, name)
-        if source is not store:
-            report.documents += ship_documents(store, source, name)
-    for (name, attempt), totals in report.totals.items():
         try:
-            _close_attempt(store, source, name, attempt, totals, report)
-        except (HindsightError, OSError) as exc:
-            report.problems[f"{name}/{attempt}"] = str(exc)
+            if source is not store:
+                _ship_documents(store, source, name, report)
+        finally:
+            _close_attempts(store, source, name, report)
+
+
+def _ship_documents(store: Store, source: Store, run: str, report: Recovered) -> None:
+    """What cannot be read stops the documents of its own run alone; a store that is away stops all."""
+    try:
+        report.documents += ship_documents(store, source, run)
+    except Unavailable:
+        raise
+    except HindsightError as exc:
+        report.problems[keys.run_folder(run)] = str(exc)
+
+
+def _close_attempts(store: Store, source: Store, run: str, report: Recovered) -> None:
+    """Write the ends of the attempts of which journals were sealed now: nobody else would."""
+    for (name, attempt), totals in report.totals.items():
+        if name == run:
+            try:
+                _close_attempt(store, source, name, attempt, totals, report)
+            except (HindsightError, OSError) as exc:
+                report.problems[f"{name}/{attempt}"] = str(exc)
 
 
 def _runs(source: Store, max_age_s: float | None) -> list[str]:
@@ -180,7 +198,7 @@ def _remove_unfinished(source: Store, run: str) -> None:
 
 def _close_attempt(store: Store, source: Store, run: str, attempt: str, totals: Totals, report: Recovered) -> None:
     key = keys.attempt_document(run, attempt, "end")
-    if _get(store, key) is not None or _has_journals(source, run, attempt):
+    if any(_get(home, key) is not None for home in (store, source)) or _has_journals(source, run, attempt):
         return
     lease_key = keys.attempt_document(run, attempt, "lease")
     lease_data = _get(store, lease_key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tracker.errors import KeyExists, KeyNotFound
+from tracker.errors import DamagedDocument, KeyExists, KeyNotFound, Unavailable
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.changes import changing
@@ -54,7 +54,7 @@ def _ship_documents(store: Store, source: Store, run: str) -> list[str]:
     shipped = []
     for key in sorted([keys.run_document(run), *attempts, *checkpoints], key=lambda key: key.endswith("/end.json")):
         try:
-            store.put(key, source.get(key))
+            store.put(key, _read(source, key))
         except KeyNotFound:
             continue
         source.delete([key])
@@ -65,12 +65,29 @@ def _ship_documents(store: Store, source: Store, run: str) -> list[str]:
 def _ship_launch(store: Store, source: Store, run: str) -> None:
     key = keys.run_document(run)
     try:
-        launch_key = decode(source.get(key), RunDocument, key=key).launch_key
+        launch_key = decode(_read(source, key), RunDocument, key=key).launch_key
     except KeyNotFound:
         return
+    except DamagedDocument as exc:
+        raise _unreadable(source, key, exc.__cause__ or exc) from exc
     if launch_key is None:
         return
     pointer = keys.launch_document(launch_key)
     with suppress(KeyExists):
         store.create(pointer, encode(Launch(launch_key=launch_key, run=run)))
     source.delete([pointer])
+
+
+def _read(source: Store, key: str) -> bytes:
+    """A document that waits; where it cannot be read, that is its own damage, and not a store that is away."""
+    try:
+        return source.get(key)
+    except Unavailable as exc:
+        raise _unreadable(source, key, exc) from exc
+
+
+def _unreadable(source: Store, key: str, reason: BaseException) -> DamagedDocument:
+    return DamagedDocument(
+        f"{source.local_path(key) or key} waits for its store and cannot be read ({reason}); what else waits of this "
+        "run stays there until the file is mended or deleted"
+    )
