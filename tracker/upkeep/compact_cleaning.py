@@ -26,7 +26,8 @@ def clean(store: Store, summary: CompactSummary, *, grace_s: float) -> None:
     infos = list(store.list(keys.INDEX_RUNS))
     ages = {_batch_of(info.key): _age_s(info) for info in infos}
     live = index.batches.keys() | (index.damaged - index.replaced)
-    replaced = [info.key for info in infos if _batch_of(info.key) not in live]
+    known = set(index.listing.batches)  # others were published since, and nobody has looked into them
+    replaced = [info.key for info in infos if _batch_of(info.key) in known - live]
     old = [key for key in replaced if _unread_s(index, key, ages) >= grace_s]
     store.delete(old)
     removed = {_batch_of(key) for key in old}
