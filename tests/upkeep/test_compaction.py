@@ -17,6 +17,7 @@ from tests.upkeep.answers import answers, without_index
 from tracker.errors import StoreUnavailable
 from tracker.read.catalog import scan
 from tracker.read.frame import dataframe, to_frame
+from tracker.read.index import load_index
 from tracker.read.indexed import scan_index
 from tracker.read.table import metric_table
 from tracker.store import ids, keys
@@ -26,6 +27,8 @@ from tracker.store.documents import EndDocument, Lease, encode
 from tracker.store.memory import MemoryStore
 from tracker.store.open import open_store
 from tracker.store.processes import this_writer
+from tracker.upkeep import compact_cleaning
+from tracker.upkeep.compact_summary import CompactSummary
 from tracker.upkeep.compaction import compact, horizon_of
 from tracker.upkeep.pins import change_tags
 
@@ -367,3 +370,81 @@ def test_a_batch_that_cannot_be_fetched_is_not_taken_for_damaged(
 
     with pytest.raises(StoreUnavailable, match="cannot be fetched"):
         scan(tagged[0])
+
+
+OLD = ids.first_id(1_600_000_000_000)[:-1] + "1"
+
+
+def test_a_run_under_an_id_that_was_given_days_ago_is_seen_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that waited long in a queue begins its run behind the horizon of the index."""
+    store = open_store(tmp_path / "store")
+    for number in range(3):
+        log_run(store, epoch(number))
+    compact(store)
+    monkeypatch.setenv("HINDSIGHT_RUN_ID", OLD)
+
+    with tracker.run(store=store.url, capture=()) as run:
+        tracker.log("loss", 1.0)
+
+    assert run.id == OLD
+    assert len(tracker.runs(store=store.url)) == 4
+
+
+def test_a_run_that_was_removed_and_begins_again_is_seen_at_once(tmp_path: Path) -> None:
+    """A further try of a task whose run has left for another store has the same id, and the index says it is gone."""
+    store = open_store(tmp_path / "store")
+    for _ in range(2):
+        with tracker.run(store=store.url, capture=(), launch_key="task") as run:
+            tracker.log("loss", 1.0)
+        for number in range(3):
+            log_run(store, epoch(number))
+        assert run.id in [view.run for view in tracker.runs(store=store.url)]
+        compact(store)
+        store.delete([info.key for info in store.list(keys.run_folder(run.id))])
+        note_change(store, run.id)
+        compact(store)
+        assert run.id not in [view.run for view in tracker.runs(store=store.url)]
+
+
+def test_runs_that_are_asked_for_by_id_are_found_without_a_row(memory: Store) -> None:
+    """Whoever knows the id has listed the runs; the index is no reason to say that there is none."""
+    for number in range(3):
+        log_run(memory, epoch(number))
+    compact(memory)
+    log_run(memory, epoch(0), run=OLD)
+
+    names = memory.folders(keys.RUNS)
+
+    assert [view.run for view in scan_index(memory, names) or []] == sorted(names)
+
+
+def test_a_gone_row_does_not_hide_a_run_that_is_there_again(memory: Store) -> None:
+    """Also where a copy brought it without a note: new runs are listed anyway."""
+    first, *_ = [log_run(memory, epoch(number)) for number in range(4)]
+    held = {info.key: memory.get(info.key) for info in memory.list(keys.run_folder(first))}
+    compact(memory)
+    memory.delete(held)
+    note_change(memory, first)
+    compact(memory)
+
+    for key, data in held.items():
+        memory.put(key, data)
+
+    assert first in [view.run for view in scan_index(memory) or []]
+
+
+def test_cleaning_spares_a_batch_that_was_published_meanwhile(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has looked into it, so nobody knows that it is replaced."""
+    run, *_ = [log_run(memory, epoch(number)) for number in range(3)]
+    compact(memory)
+    index = load_index(memory)
+    change_tags(memory, [run], add=["new"])
+    compact(memory)
+    monkeypatch.setattr(compact_cleaning, "load_index", lambda store: index)
+
+    compact_cleaning.clean(memory, CompactSummary(memory.url), grace_s=0)
+
+    assert tags_of(memory)[0] == ("new",)
+    assert len(list(memory.list(keys.INDEX_RUNS))) == 2

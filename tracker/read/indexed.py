@@ -8,6 +8,7 @@ from collections.abc import Collection
 import msgspec
 
 from tracker.errors import Corrupt, KeyNotFound
+from tracker.read.batches import GONE
 from tracker.read.catalog import RunView, build_view, documents_of, scan_runs
 from tracker.read.index import Index, Row, load_index
 from tracker.read.notices import left_out
@@ -28,13 +29,13 @@ def scan_index(store: Store, wanted: Collection[str] | None = None) -> list[RunV
     if index is None or not index.is_whole:
         return None
     now, packs = time.time(), Packs(store)
-    new = [name for name in store.folders(keys.RUNS, after=index.horizon) if ids.is_id(name)]
-    direct = index.direct | {run for run in new if run not in index.rows}
     chosen = [row for run, row in index.rows.items() if index.settled(row) and (wanted is None or run in wanted)]
     if wanted is not None:
-        direct &= set(wanted)
-    elif len(direct) > len(chosen):
-        return None
+        direct = set(wanted) - {row.run for row in chosen}
+    else:
+        direct = index.direct | _new(store, index)
+        if len(direct) > len(chosen):
+            return None
     views = []
     for row in chosen:
         view = _view(index, packs, row, now)
@@ -45,6 +46,12 @@ def scan_index(store: Store, wanted: Collection[str] | None = None) -> list[RunV
     if direct:
         views += scan_runs(store, direct)
     return sorted(views, key=lambda view: view.run)
+
+
+def _new(store: Store, index: Index) -> set[str]:
+    """The runs behind the horizon that have no row, or were removed and are there again."""
+    there = {name for name in store.folders(keys.RUNS, after=index.horizon) if ids.is_id(name)}
+    return {run for run in there if (row := index.rows.get(run)) is None or row.state == GONE}
 
 
 def _view(index: Index, packs: Packs, row: Row, now: float) -> RunView | None:

@@ -85,7 +85,7 @@ class Run:
             self.attempt = claim_attempt(home, identity, self.id)
             with self._noted(home, identity):
                 self._renew_lease()  # before the run is seen, so that nobody takes it for a dead one
-            self.document = claim_document(home, identity, self.id, self.started)
+                self.document = claim_document(home, identity, self.id, self.started)
         else:
             self.id, self.attempt, self._pid = member.run, member.attempt, _ANOTHER_PROCESS
             key = keys.run_document(self.id)
@@ -116,9 +116,14 @@ class Run:
         self._attach()
 
     def _noted(self, home: Store, identity: Identity) -> AbstractContextManager[None]:
-        """Note the change that a further attempt is to a run that had ended."""
+        """Note the change that a further attempt is to a run that had ended, or that a run is whose id is older.
+
+        Readers look for new runs behind the horizon of the index; also an id that a job was given days ago, and one
+        whose run was removed here, has to be noted.
+        """
         named = identity.run is not None or identity.launch_key is not None
-        if named and home is self.store and has_run(home, self.id):
+        is_older = ids.created_ms(self.id) < int(self.started * 1000)
+        if named and home is self.store and (is_older or has_run(home, self.id)):
             return changing(home, self.id)
         return nullcontext()
 
