@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 import tracker
 from tests.read.building import It, Key, Logged, Writer, log_run, make_run
 from tests.upkeep.answers import answers, without_index
-from tracker.errors import StoreUnavailable
+from tracker.errors import KeyNotFound, StoreUnavailable
+from tracker.read.batches import Batch
 from tracker.read.catalog import scan
 from tracker.read.frame import dataframe, to_frame
 from tracker.read.index import load_index
@@ -448,3 +451,37 @@ def test_cleaning_spares_a_batch_that_was_published_meanwhile(memory: Store, mon
 
     assert tags_of(memory)[0] == ("new",)
     assert len(list(memory.list(keys.INDEX_RUNS))) == 2
+
+
+@pytest.mark.filterwarnings("ignore::tracker.read.notices.DamageWarning")
+@pytest.mark.parametrize("column", ["documents", "segments", "state"])
+@pytest.mark.parametrize("instead", [None, pa.array([1] * 4), pa.array([[1]] * 4)], ids=["nothing", "int", "list"])
+def test_a_batch_with_other_columns_is_damaged(memory: Store, column: str, instead: pa.Array | None) -> None:
+    """Whoever wrote it: the runs themselves are read, and the next compaction takes its place."""
+    for number in range(4):
+        log_run(memory, epoch(number))
+    compact(memory)
+    (key,) = [info.key for info in memory.list(keys.INDEX_RUNS)]
+    table, sink = pq.read_table(pa.BufferReader(memory.get(key))), pa.BufferOutputStream()
+    place = table.schema.get_field_index(column)
+    table = table.remove_column(place) if instead is None else table.set_column(place, column, instead)
+    pq.write_table(table, sink)
+    memory.put(key, sink.getvalue().to_pybytes())
+
+    assert len(dataframe(memory, "loss")) == 4
+    compact(memory)
+    assert len(located(memory)) == 4
+
+
+def test_an_index_that_goes_once_it_is_opened(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its larger columns are read later; the runs are read where these are not there any more."""
+    for number in range(3):
+        log_run(memory, epoch(number))
+    compact(memory)
+
+    def gone(self: Batch, name: str) -> Any:
+        raise KeyNotFound(f"there is no {self.name}")
+
+    monkeypatch.setattr(Batch, "_column", gone)
+
+    assert len(dataframe(memory, "loss")) == 3

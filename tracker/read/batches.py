@@ -144,6 +144,7 @@ def open_batch(store: Store, name: str) -> Batch:
         about = msgspec.json.decode((file.schema_arrow.metadata or {})[_METADATA], type=About)
         if about.format > FORMAT_NUMBER:
             raise ValueError(f"it has format {about.format}, this version reads up to {FORMAT_NUMBER}")
+        _check_columns(file.schema_arrow, runs_schema(about))
         if file.metadata.num_rows > MOST_ROWS:
             raise ValueError(f"it claims {file.metadata.num_rows:,} rows")
         table = file.read(columns=_FIRST_COLUMNS)
@@ -157,6 +158,15 @@ def open_batch(store: Store, name: str) -> Batch:
     batch = Batch(name, about, file, *rows)
     _check(batch)
     return batch
+
+
+def _check_columns(found: pa.Schema, wanted: pa.Schema) -> None:
+    """That all columns are there that readers will ask for, each once and of its type; others do no harm."""
+    for each in wanted:
+        number = found.get_field_index(each.name)
+        if number < 0 or found.field(number).type != each.type:
+            said = "it is not there once" if number < 0 else f"it is {found.field(number).type}"
+            raise ValueError(f"the column {each.name!r} should be {each.type}, and {said}")
 
 
 def _check(batch: Batch) -> None:

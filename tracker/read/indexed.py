@@ -36,13 +36,11 @@ def scan_index(store: Store, wanted: Collection[str] | None = None) -> list[RunV
         direct = index.direct | _new(store, index)
         if len(direct) > len(chosen):
             return None
-    views = []
-    for row in chosen:
-        view = _view(index, packs, row, now)
-        if view is None:
-            direct.add(row.run)
-        else:
-            views.append(view)
+    try:
+        views = [view for row in chosen if (view := _view(index, packs, row, now)) is not None]
+    except KeyNotFound:
+        return None  # the index was deleted since it was opened
+    direct |= {row.run for row in chosen} - {view.run for view in views}
     if direct:
         views += scan_runs(store, direct)
     return sorted(views, key=lambda view: view.run)
