@@ -21,14 +21,15 @@ from tracker.checkpoint.manifest import list_checkpoints, read_manifest
 from tracker.checkpoint.reading import StoredTensors, TensorReader
 from tracker.checkpoint.storing import State, publish_state, store_state
 from tracker.checkpoint.tensors import TensorData
-from tracker.errors import BadSetting, NameNotFound
-from tracker.store import durable, ids, keys
+from tracker.errors import BadSetting, Conflict, NameNotFound
+from tracker.store import durable, holds, ids, keys
 from tracker.store.base import Store
 from tracker.store.documents import Hold, encode
 from tracker.store.holds import Holding, Sweeping, holding, relying
 from tracker.store.local import LocalStore
 from tracker.store.objects import put_object
 from tracker.store.open import open_store
+from tracker.upkeep import retention_gc, retention_sweep
 from tracker.upkeep.retention import Policy
 from tracker.upkeep.retention_checkpoints import spaced
 from tracker.upkeep.retention_gc import collect
@@ -359,6 +360,53 @@ def test_while_somebody_relies_on_everything(tmp_path: Path) -> None:
     assert not list(store.list(keys.OBJECTS))
 
 
+def test_one_collection_at_a_time(tmp_path: Path) -> None:
+    """The second ends and says so, also one that begins in the middle of the first; a dead one stops nobody."""
+    store = garbage(tmp_path / "store")
+    sweeping = Sweeping(store)
+    sweeping.begin()
+    assert swept(store).problems == {"objects": "another collection is at work"}
+    sweeping.end()
+    code = (
+        "import os, sys\nfrom tracker.store.holds import Sweeping\nfrom tracker.store.local import LocalStore\n"
+        "Sweeping(LocalStore(sys.argv[1])).begin()\nos.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, store.url], check=False).returncode == -9
+    assert len(list(store.list(keys.SWEEPS))) == 1
+
+    assert swept(store).complete
+    assert not list(store.list(keys.OBJECTS))
+
+
+def test_a_sweep_that_was_held_up_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that slept deletes nothing afterwards: writers do not wait for it any more."""
+    store, asleep_s = garbage(tmp_path / "store"), [0.0]
+    began, real = time.monotonic(), holds.held_keys
+    monkeypatch.setattr(holds, "clock_s", lambda: time.monotonic() - began + asleep_s[0])
+
+    def sleeping(*given: object) -> object:
+        asleep_s[0] += holds.SWEEP_LIFE_S
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(retention_sweep, "held_keys", sleeping)
+
+    assert "held up" in swept(store).problems["objects"]
+    assert list(store.list(keys.OBJECTS))
+    assert not list(store.list(keys.SWEEPS))
+
+
+def test_a_copy_that_was_held_up_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it found may be gone meanwhile."""
+    asleep_s = [0.0]
+    monkeypatch.setattr(holds, "clock_s", lambda: time.monotonic() + asleep_s[0])
+    with Holding(garbage(tmp_path / "store")) as everything:
+        everything.begin()
+        everything.check()
+        asleep_s[0] = holds.EVERYTHING_LIFE_S
+        with pytest.raises(Conflict, match="held up"):
+            everything.check()
+
+
 def test_what_killed_writers_left(tmp_path: Path) -> None:
     """Holds of dead processes bind nobody, and go, as do unfinished files and sweeps; those of the living stay."""
     store = garbage(tmp_path / "store")
@@ -409,6 +457,35 @@ def test_what_cannot_be_understood_keeps_payloads(tmp_path: Path, name: str) -> 
     store.delete([key])
     assert swept(store).complete
     assert not list(store.list(keys.OBJECTS))
+
+
+def test_a_lost_snapshot_keeps_payloads(tmp_path: Path) -> None:
+    """Nobody knows any more what it needs, and it may be brought back; until nothing names it."""
+    store = open_store(aged(project_store(tmp_path), hours=48))
+    put_object(store, b"nobody's")
+    aged(Path(store.url), hours=48)
+    lost = [info.key for info in store.list(keys.CODE) if info.key.endswith(".json")]
+    store.delete(lost)
+
+    found = collect(store, Policy(), dry_run=False)
+
+    assert set(found.problems) <= set(lost)
+    assert found.problems
+    assert collect(store, Policy()).problems == found.problems
+    assert not found.counts
+    assert collect(store, Policy(last=0, grace_s=0)).complete
+
+
+def test_who_begins_while_a_collection_reads_is_younger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is taken before documents are read."""
+    order: list[str] = []
+    real_time, real_read = retention_gc.store_time, retention_gc.read_graph
+    monkeypatch.setattr(retention_gc, "store_time", lambda *given: order.append("time") or real_time(*given))
+    monkeypatch.setattr(retention_gc, "read_graph", lambda *given: order.append("graph") or real_read(*given))
+
+    swept(garbage(tmp_path / "store"))
+
+    assert order[:2] == ["time", "graph"]
 
 
 @pytest.mark.parametrize(

@@ -83,11 +83,12 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     everything: bool = False
 
 
-class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+class Sweep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``sweeps/<sweep>.json``: payloads that nothing needs are being deleted."""
 
     sweep: str
     created: float
+    writer: Writer | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -250,11 +251,11 @@ def decode(data: bytes, kind: type[DocumentType], *, key: str) -> DocumentType:
     """The document in ``data``; ``DamagedDocument`` names the key and what is wrong."""
     try:
         found = _decoder(kind).decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        logged = {name: _unmarked(getattr(found, name)) for name in _LOGGED.get(kind.__name__, ())}
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:  # of the text, or of what it marks
         raise DamagedDocument(
             f"{key} is not a readable {kind.__name__}: {exc}; `hindsight verify` lists the damage"
         ) from exc
-    logged = {name: _unmarked(getattr(found, name)) for name in _LOGGED.get(kind.__name__, ())}
     return msgspec.structs.replace(found, **logged) if logged else found
 
 

@@ -9,11 +9,12 @@ looks again (docs/design/0018).
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from tracker.errors import Corrupt, KeyNotFound, Unavailable
+from tracker.errors import Conflict, Corrupt, KeyNotFound, Unavailable
 from tracker.store import ids, keys
 from tracker.store.base import Info, Store
 from tracker.store.documents import Hold, Sweep, decode, encode
@@ -24,6 +25,22 @@ EVERYTHING_LIFE_S = 3_600.0  # of one that stops every sweep; renewed while its 
 SWEEP_LIFE_S = 300.0
 _RENEW_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
+
+
+def clock_s() -> float:
+    """Seconds that pass while the machine sleeps, too, where its system counts them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def store_time(store: Store) -> float:
+    """The time by the store's own clock: that of a key that was just written, a hold of nothing."""
+    hold = Hold(hold=ids.new_id(), created=time.time(), writer=this_writer())
+    key = keys.hold_document(hold.hold)
+    store.put(key, encode(hold))
+    try:
+        return store.info(key).modified or 0.0
+    finally:
+        _forget(store, key)
 
 
 @contextmanager
@@ -56,41 +73,60 @@ def holding(store: Store, wanted: Iterable[str]) -> Iterator[None]:
 
 
 class Holding:
-    """Keeps a store from being swept at all, for those who rely on many keys; renewed by ``renew``.
+    """Keeps a store from being swept at all, for those who rely on many keys; a thread renews it.
 
     ::
 
         with Holding(target) as holding:
+            holding.begin()
             ...
-            holding.renew()
+            holding.check()
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._hold = Hold(hold=ids.new_id(), created=time.time(), writer=this_writer(), everything=True)
         self._renewed: float | None = None
+        self._lock = threading.Lock()  # so that nothing is put after the end
+        self._over = threading.Event()
 
     def begin(self) -> None:
-        """From here on nothing is swept; waits for a sweep that is at work. Doing it again only renews."""
+        """From here on nothing is swept; waits for a sweep that is at work. Doing it again only checks."""
         if self._renewed is None:
             self._put()
             _wait(self.store, keys.hold_document(self._hold.hold))
-        self.renew()
+            threading.Thread(target=self._keep, name="hindsight-holding", daemon=True).start()
+        self.check()
 
-    def renew(self) -> None:
-        """Say that this is still at work; a request now and then, and none before ``begin``."""
-        if self._renewed is not None and time.monotonic() - self._renewed > _RENEW_S:
-            self._put()
+    def check(self) -> None:
+        """``Conflict`` when this could not be renewed for so long that a sweep may have gone on; any thread's."""
+        renewed = self._renewed
+        if renewed is not None and (silent_s := clock_s() - renewed) > EVERYTHING_LIFE_S / 2:
+            raise Conflict(
+                f"this was held up for {silent_s:.0f} s, and what was found in {self.store.url} may have been deleted "
+                "since; call it again"
+            )
 
     def end(self) -> None:
         """Sweeps may begin again."""
-        if self._renewed is not None:
-            self._renewed = None
-            _forget(self.store, keys.hold_document(self._hold.hold))
+        self._over.set()
+        with self._lock:
+            if self._renewed is not None:
+                self._renewed = None
+                _forget(self.store, keys.hold_document(self._hold.hold))
+
+    def _keep(self) -> None:
+        """Say that this is still at work, again and again; once it was held up too long that says nothing any more."""
+        while not self._over.wait(_RENEW_S):
+            with self._lock, suppress(Unavailable):
+                if self._renewed is None or clock_s() - self._renewed > EVERYTHING_LIFE_S / 2:
+                    return
+                self._put()
 
     def _put(self) -> None:
-        self._renewed = time.monotonic()
+        at = clock_s()
         self.store.put(keys.hold_document(self._hold.hold), encode(self._hold))
+        self._renewed = at
 
     def __enter__(self) -> Holding:
         return self
@@ -108,37 +144,62 @@ def _wait(store: Store, own: str) -> None:
     """Wait until no sweep is at work. Times are the store's own: that of a key that was just written, and since."""
     if not any(True for _ in store.list(keys.SWEEPS)):
         return
-    began, now, pause = time.monotonic(), store.info(own).modified, _FIRST_PAUSE_S
-    while any(_lives(info, now, time.monotonic() - began) for info in store.list(keys.SWEEPS)):
+    began, now, pause = clock_s(), store.info(own).modified, _FIRST_PAUSE_S
+    while any(_lives(store, info, now, clock_s() - began) for info in store.list(keys.SWEEPS)):
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-def _lives(info: Info, now: float | None, since_s: float) -> bool:
-    return info.modified is None or now is None or info.modified > now + since_s - SWEEP_LIFE_S
+def _lives(store: Store, info: Info, now: float | None, since_s: float) -> bool:
+    """Whether a sweep is at work: its process lives where that can be seen, else it was renewed not long ago."""
+    if info.modified is not None and now is not None and info.modified <= now + since_s - SWEEP_LIFE_S:
+        return False
+    try:
+        writer = decode(store.get(info.key), Sweep, key=info.key).writer
+    except KeyNotFound:
+        return False
+    except Corrupt:
+        return True
+    return writer is None or not is_visible(writer) or is_alive(writer)
 
 
 class Sweeping:
     """Deletes keys that nothing needs, so that writers can see it. ``held`` and then the documents are looked at after
-    ``begin``; ``delete`` renews the announcement and takes a batch at a time.
+    ``begin``; ``delete`` renews the announcement and takes a batch at a time. ``Conflict`` ends it: another one is at
+    work, or this one was held up for so long that writers may have gone on.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._sweep = Sweep(sweep=ids.new_id(), created=time.time())
+        self._sweep = Sweep(sweep=ids.new_id(), created=time.time(), writer=this_writer())
+        self._key = keys.sweep_document(self._sweep.sweep)
         self._put_at = 0.0
 
     def begin(self) -> float:
-        """Announce it; gives the time by the store's own clock."""
-        key = keys.sweep_document(self._sweep.sweep)
-        self._put_at = time.monotonic()
-        self.store.put(key, encode(self._sweep))
-        return self.store.info(key).modified or 0.0
+        """Announce it; gives the time by the store's own clock. Two that begin at once may both be refused."""
+        self._put_at = clock_s()
+        self.store.put(self._key, encode(self._sweep))
+        now = self.store.info(self._key).modified
+        others = (info for info in self.store.list(keys.SWEEPS) if info.key != self._key)
+        if any(_lives(self.store, info, now, clock_s() - self._put_at) for info in others):
+            raise Conflict("another collection is at work")
+        return now or 0.0
 
     def renew(self) -> None:
-        """Say that this is still at work."""
-        if time.monotonic() - self._put_at > _RENEW_S:
-            self.begin()
+        """Say that this is still at work; a request now and then."""
+        began = clock_s()
+        if began - self._put_at > _RENEW_S:
+            self._check()
+            self.store.put(self._key, encode(self._sweep))
+            self._check()
+            self._put_at = began
+
+    def _check(self) -> None:
+        silent_s = clock_s() - self._put_at
+        if silent_s > SWEEP_LIFE_S / 2:
+            raise Conflict(
+                f"this collection was held up for {silent_s:.0f} s, and writers may have gone on; call it again"
+            )
 
     def delete(self, doomed: list[str]) -> None:
         """Delete a batch."""
@@ -147,7 +208,7 @@ class Sweeping:
 
     def end(self) -> None:
         """Writers that wait go on."""
-        _forget(self.store, keys.sweep_document(self._sweep.sweep))
+        _forget(self.store, self._key)
 
 
 def held_keys(store: Store, now: float) -> set[str] | None:

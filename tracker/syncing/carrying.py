@@ -88,6 +88,7 @@ class Carrier:
 
     def carry(self, item: Item) -> bool:
         """Copy a payload; whether the target has it now."""
+        self._holding.check()
         try:
             size = item.info.size_bytes if self.dry else copy(self.source, self.target, item)
         except KeyNotFound:
@@ -100,6 +101,7 @@ class Carrier:
 
     def put(self, item: Item, data: bytes) -> bool:
         """Bring a document over, merged with what the target has; whether the target changed."""
+        self._holding.check()
         changed = put_merged(data, self.target, item, dry=self.dry)
         if changed:
             self.tally.brought(item.key, "document", len(data))

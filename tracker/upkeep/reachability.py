@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -20,7 +20,7 @@ from tracker.store.kinds import Kind
 
 _NO_DOCUMENTS = {"objects", "index", "holds", "sweeps", "removed", ".probe"}
 _HEADER_BYTES = 1 << 16
-_BATCH = 4096
+_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Graph:
     manifests: dict[str, list[Info]] = field(default_factory=dict)  # by run
     unreadable: dict[str, str] = field(default_factory=dict)  # documents that may need anything
     strangers: list[str] = field(default_factory=list)  # keys that a newer version may have written
+    missing: set[str] = field(default_factory=set)  # snapshots that are named and not there
 
     def needed(self, *, without: Collection[str] = (), further: Iterable[str] = ()) -> set[str]:
         """Every key that documents need, directly or through the code that they name. ``without`` leaves documents out,
@@ -72,33 +73,73 @@ class Graph:
                 if result not in self.results:
                     yield run, checkpoint
 
+    def forget(self, gone: Collection[str]) -> None:
+        """Leave out documents that are about to go."""
+        self.nodes = {key: node for key, node in self.nodes.items() if key not in gone}
+        self.unreadable = {key: why for key, why in self.unreadable.items() if key not in gone}
+        self.strangers = [key for key in self.strangers if key not in gone]
+
+    def knows(self, key: str) -> bool:
+        """Whether a document was looked for."""
+        return key in self.nodes or key in self.unreadable or key in self.missing
+
     @property
     def doubts(self) -> dict[str, str]:
         """Why what seems unneeded may be needed all the same."""
         unknown = dict.fromkeys(self.strangers, "no key of this name is known; a newer version may have written it")
-        return self.unreadable | unknown
+        lost = self.missing and self.missing & self.needed()
+        return self.unreadable | unknown | dict.fromkeys(lost, "it is missing, and nothing else says what it needs")
 
 
-def read_graph(store: Store, kinds: Sequence[Kind], before: Graph | None = None) -> Graph:
+def read_graph(
+    store: Store, kinds: Sequence[Kind], before: Graph | None = None, *, renew: Callable[[], object] = lambda: None
+) -> Graph:
     """Read all documents that may need something; of those that ``before`` has, only the ones that changed since.
 
     One listing of all but the objects, and a get for each document. Documents that vanish meanwhile are left out.
+    ``renew`` is called all the time.
     """
     graph, known = Graph(), {} if before is None else before.nodes
-    wanted = _sort_out(store, kinds, graph)
+    wanted = _sort_out(store, kinds, graph, renew)
     while batch := list(islice(wanted, _BATCH)):
         read = each(store, lambda pair: _node(store, *pair, known, graph), batch)
+        renew()
         graph.nodes.update((pair[0].key, node) for pair, node in zip(batch, read, strict=True) if node is not None)
+    _look_for_missing(store, kinds, graph)
     return graph
 
 
-def _sort_out(store: Store, kinds: Sequence[Kind], graph: Graph) -> Iterator[tuple[Info, Kind]]:
+def _look_for_missing(store: Store, kinds: Sequence[Kind], graph: Graph) -> None:
+    """Read the snapshots that documents name and that were not listed: those written since, and their own."""
+    while unknown := [key for key in graph.needed() if _is_snapshot(key) and not graph.knows(key)]:
+        for key in unknown:
+            try:
+                info = store.info(key)
+            except KeyNotFound:
+                graph.missing.add(key)
+                continue
+            _, kind = categorise(key, kinds)
+            node = None if kind is None else _node(store, info, kind, {}, graph)
+            if node is not None:
+                graph.nodes[key] = node
+            elif key not in graph.unreadable:
+                graph.missing.add(key)
+
+
+def _is_snapshot(key: str) -> bool:
+    return key.startswith(keys.CODE) and key.endswith(".json")
+
+
+def _sort_out(
+    store: Store, kinds: Sequence[Kind], graph: Graph, renew: Callable[[], object]
+) -> Iterator[tuple[Info, Kind]]:
     """Every document with needs; what else is seen is noted in the graph."""
     ended: set[tuple[str, str]] = set()
     for folder in store.folders():
         if folder in _NO_DOCUMENTS:
             continue
         for info in store.list(f"{folder}/"):
+            renew()
             _note(info, graph, ended)
             if info.key.endswith((".parquet", ".journal")) and (
                 SegmentKey.parse(info.key) or JournalKey.parse(info.key)

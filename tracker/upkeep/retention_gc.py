@@ -13,7 +13,7 @@ from tracker.store import ids, keys
 from tracker.store.base import Info, Store
 from tracker.store.changes import note_changes
 from tracker.store.format import require_format
-from tracker.store.holds import Sweeping
+from tracker.store.holds import store_time
 from tracker.store.kinds import Kind
 from tracker.upkeep.reachability import Graph, read_graph
 from tracker.upkeep.removal import (
@@ -70,7 +70,7 @@ class _Collection:
 
     def look(self) -> None:
         """What would go, with all that only that needs."""
-        graph, now = read_graph(self.store, self.kinds), time.time()
+        now, graph = time.time(), read_graph(self.store, self.kinds)
         decision, views = self._decide(graph, now)
         left = list(unfinished_removals(self.store))
         own = [self.remover.belongings(run) for run in decision.gone]
@@ -86,18 +86,17 @@ class _Collection:
             without.add(keys.replay_plan(replay))
         before = oldest_needed(self.store, graph, now=now, grace_s=self.policy.grace_s)
         old = candidates(self.store, before=before)
+        graph.forget(without)
         if old:
-            self.found.problems.update({key: why for key, why in graph.doubts.items() if key not in without})
-        if not self.found.problems:
-            graph.unreadable.clear()
-            graph.nodes = {key: node for key, node in graph.nodes.items() if key not in without}
-            self._note_payloads(doomed(old, graph))
+            self.found.problems.update(graph.doubts)
+        self._note_payloads(doomed(old, graph))
         self._note("leftover", list(leftovers(self.store, now=now, grace_s=self.policy.grace_s)))
 
     def act(self) -> None:
         """Do it: runs first, whose end frees the rest."""
         self.found.finished = finish_removals(self.store)
-        graph, now = read_graph(self.store, self.kinds), self._store_time()
+        now = store_time(self.store)  # before the graph: who begins while that is read is younger
+        graph = read_graph(self.store, self.kinds)
         decision, views = self._decide(graph, now)
         for run, reason in decision.gone.items():
             self._remove(run, reason)
@@ -120,14 +119,6 @@ class _Collection:
         for info in list(leftovers(self.store, now=now, grace_s=self.policy.grace_s)):
             remove_leftover(self.store, info)
             self._note("leftover", [info])
-
-    def _store_time(self) -> float:
-        """The time by the store's own clock: that of a key that was just written."""
-        sweeping = Sweeping(self.store)
-        try:
-            return sweeping.begin()
-        finally:
-            sweeping.end()
 
     def _decide(self, graph: Graph, now: float) -> tuple[Decision, list[RunView]]:
         """The runs that go, and all that there are, where the policy asks for them."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 
-from tracker.errors import Corrupt, KeyNotFound
+from tracker.errors import Conflict, Corrupt, KeyNotFound
 from tracker.store import durable, ids, keys
 from tracker.store.base import Info, Store
 from tracker.store.documents import Lease, decode
@@ -52,10 +52,17 @@ def _began(store: Store, run: str, attempt: str, renewed: float | None, *, now: 
     return ids.created_ms(attempt) / 1000 + skew_s - SKEW_S if lives else None
 
 
-def candidates(store: Store, *, before: float) -> list[Info]:
-    """Payloads and snapshots that are old enough to go; those whose age the store does not tell are not."""
-    listed = (info for folder in (keys.CODE, keys.OBJECTS) for info in store.list(folder))
-    return [info for info in listed if info.modified is not None and info.modified < before and _is_ours(info.key)]
+def candidates(store: Store, *, before: float, renew: Callable[[], object] = lambda: None) -> list[Info]:
+    """Payloads and snapshots that are old enough to go; those whose age the store does not tell are not. ``renew`` is
+    called all the time.
+    """
+    found = []
+    for folder in (keys.CODE, keys.OBJECTS):
+        for info in store.list(folder):
+            renew()
+            if info.modified is not None and info.modified < before and _is_ours(info.key):
+                found.append(info)
+    return found
 
 
 def _is_ours(key: str) -> bool:
@@ -98,6 +105,9 @@ class Swept:
                 if held is not None:
                     self._delete(sweeping, graph, found, held, before, on_delete)
                     return
+            except Conflict as exc:
+                self.problems["objects"] = str(exc)
+                return
             finally:
                 sweeping.end()
             time.sleep(pause)
@@ -116,9 +126,8 @@ class Swept:
         """Holds were read, so whoever named something without holding it any more has published its document: documents
         are read after them. What was stored anew since the first look is somebody's.
         """
-        now = read_graph(self.store, self.kinds, graph)
-        sweeping.renew()
-        same = set(candidates(self.store, before=before))
+        now = read_graph(self.store, self.kinds, graph, renew=sweeping.renew)
+        same = set(candidates(self.store, before=before, renew=sweeping.renew))
         gone = doomed([info for info in found if info in same], now, held=held)
         self._tell(now, found)
         for start in range(0, len(gone), BATCH):
