@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,13 +16,13 @@ from tests.conftest import remote
 from tests.syncing.stores import contents, copy_of, project_store, report_of, small_run, sound
 from tests.upkeep.aging import aged
 from tracker.errors import Conflict
-from tracker.store import ids, keys
+from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.documents import Removal, encode
 from tracker.store.local import LocalStore
 from tracker.store.open import open_store
 from tracker.syncing.stores import sync
-from tracker.upkeep.removal import Remover, finish_removals, remove_runs
+from tracker.upkeep.removal import Belongings, Remover, finish_removals, remove_runs
 from tracker.upkeep.retention import Policy
 from tracker.upkeep.retention_gc import collect
 
@@ -181,14 +184,42 @@ def test_killed_at_every_change(whole: Path, tmp_path: Path) -> None:
     assert number > 20
 
 
-def test_a_run_that_came_back_is_not_finished_off(tmp_path: Path) -> None:
-    """An attempt that began after the removal means that somebody wants the run."""
+@pytest.mark.parametrize("ahead_s", [-3600, 3600])
+def test_a_run_that_came_back_is_not_finished_off(tmp_path: Path, ahead_s: float) -> None:
+    """It goes on, or wrote something after the removal by the store's clock, whatever that of the machine says."""
     run = small_run(tmp_path / "store")
-    store = open_store(tmp_path / "store")
-    store.put(keys.removal_document(run), encode(Removal(run=run, removed=ids.created_ms(run) / 1000 - 1)))
+    store = LocalStore(tmp_path / "store")
+    with tracker.run(store=store.url, capture=(), run_id=run) as again:
+        tracker.commit()
+        removal = encode(Removal(run=run, removed=time.time() + ahead_s))
+        store.put(keys.removal_document(run), removal)
+        assert finish_removals(store) == []
 
+    start = store.root / keys.attempt_document(run, again.attempt, "start")
+    os.utime(start, (time.time() + 60,) * 2)
     assert finish_removals(store) == []
     assert ids_of(store) == [run]
+    aged(store.root)
+    store.put(keys.removal_document(run), removal)
+    assert finish_removals(store) == [run]
+
+
+def test_a_run_that_is_started_again_while_others_go_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each one is looked at when it is its turn."""
+    first, second = (small_run(tmp_path / "store", seed=seed) for seed in range(2))
+    store, real = open_store(tmp_path / "store"), Remover.remove
+    with contextlib.ExitStack() as stack:
+
+        def remove(remover: Remover, own: Belongings, *, reason: str = "") -> int:
+            if own.run == first:
+                stack.enter_context(tracker.run(store=store.url, capture=(), run_id=second))
+                tracker.commit()
+            return real(remover, own, reason=reason)
+
+        monkeypatch.setattr(Remover, "remove", remove)
+        found = remove_runs(store, [first, second])
+
+        assert (list(found.runs), found.kept) == ([first], {second: "it is still running"})
 
 
 KILLED = """

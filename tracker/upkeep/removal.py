@@ -15,7 +15,8 @@ from tracker.replay.documents import Plan
 from tracker.store import ids, keys
 from tracker.store.base import Info, Store
 from tracker.store.changes import note_changes
-from tracker.store.documents import Launch, Removal, RunDocument, decode, encode
+from tracker.store.documents import Launch, Lease, Removal, RunDocument, decode, encode
+from tracker.store.leases import derive_status
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,11 @@ def remove_runs(
     wanted = list(dict.fromkeys(runs))
     found = Removed(dry_run=dry_run)
     remover = Remover(store)
-    views = {view.run: view for view in scan(store, wanted)} if wanted else {}
     for run in wanted:
-        why = obstacle(views[run], force=force) if run in views else None
-        own = remover.belongings(run)
-        if why is None and run not in views and not own.infos:
+        own = remover.belongings(run)  # before it is looked at: an attempt that begins later is not among them
+        views = scan(store, [run])
+        why = obstacle(views[0], force=force) if views else None
+        if why is None and not views and not own.infos:
             why = "there is no such run"
         if why is None and not dry_run:
             try:
@@ -181,7 +182,7 @@ def removed_runs(store: Store) -> set[str]:
 
 
 def unfinished_removals(store: Store) -> Iterator[Belongings]:
-    """What interrupted removals left. A run that was started again since then is not among them."""
+    """What interrupted removals left. A run that was started again since then, or is going on, is not among them."""
     remover = Remover(store)
     for run in sorted(removed_runs(store) & set(store.folders(keys.RUNS))):
         own = remover.belongings(run)
@@ -190,13 +191,31 @@ def unfinished_removals(store: Store) -> Iterator[Belongings]:
 
 
 def _is_back(store: Store, own: Belongings) -> bool:
-    """Whether an attempt of the run began after its removal."""
+    """Whether an attempt of the run goes on, or wrote something after the removal, by the store's own clock: those
+    of the machines may be hours apart.
+    """
     key = keys.removal_document(own.run)
     try:
-        removed = decode(store.get(key), Removal, key=key).removed
+        removed_at, removed = store.info(key).modified, decode(store.get(key), Removal, key=key).removed
     except (KeyNotFound, Corrupt):
         return True
-    return any(ids.is_id(attempt) and ids.created_ms(attempt) > removed * 1000 for attempt in own.attempts)
+    signs = [info for info in own.infos if info.key.startswith(keys.attempts_folder(own.run))]
+    if removed_at is None or any(info.modified is None for info in signs):
+        return any(ids.is_id(attempt) and ids.created_ms(attempt) > removed * 1000 for attempt in own.attempts)
+    if any(info.modified is not None and info.modified > removed_at for info in signs):
+        return True
+    ended = {info.key for info in signs if info.key.endswith("/end.json")}
+    leases = [info for info in signs if info.key.endswith("/lease.json")]
+    return any(info.key.replace("/lease.json", "/end.json") not in ended and _goes_on(store, info) for info in leases)
+
+
+def _goes_on(store: Store, info: Info) -> bool:
+    """Whether the attempt of a lease is running."""
+    try:
+        lease = decode(store.get(info.key), Lease, key=info.key)
+    except (KeyNotFound, Corrupt):
+        return False
+    return derive_status(None, lease, now=time.time(), written=info.modified) == "running"
 
 
 def finish_removals(store: Store) -> list[str]:
