@@ -10,6 +10,7 @@ import tracker
 from tests.syncing.stores import contents, copy_of, small_run, sound
 from tracker.store import keys
 from tracker.store.base import Store
+from tracker.store.holds import Holding, Sweeping, holding
 from tracker.store.local import LocalStore
 from tracker.store.open import open_store
 from tracker.syncing.stores import sync
@@ -65,6 +66,32 @@ def test_a_run_that_goes_on_stays_and_with_it_all_objects(source: Store, target:
         assert source.folders(keys.RUNS) == [run.id]
         assert len(list(source.list(keys.OBJECTS))) == 5
         assert summary.kept_runs == {run.id: "records of it wait in journals"}
+
+
+def test_what_a_writer_holds_stays(source: Store, target: Store) -> None:
+    """It is about to name it in a document of the source."""
+    held, *others = [info.key for info in source.list(keys.OBJECTS)]
+
+    with holding(source, [held]):
+        assert len(sync(source, target, delete_after=True).deleted_runs) == 3
+
+    assert others
+    assert [info.key for info in source.list(keys.OBJECTS)] == [held]
+
+
+def test_objects_stay_while_others_copy_or_collect(source: Store, target: Store, tmp_path: Path) -> None:
+    """Those who copy into the source may need any of them; who collects there takes them himself."""
+    other = open_store(copy_of(Path(source.url), tmp_path / "other"))
+    objects = list(source.list(keys.OBJECTS))
+
+    with Holding(source) as everything:
+        everything.begin()
+        assert len(sync(source, target, delete_after=True).deleted_runs) == 3
+    collection = Sweeping(other)
+    collection.begin()
+    assert len(sync(other, target, delete_after=True).deleted_runs) == 3
+
+    assert len(list(other.list(keys.OBJECTS))) == len(list(source.list(keys.OBJECTS))) == len(objects)
 
 
 def test_an_object_that_others_need_stays(source: Store, target: Store) -> None:

@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Collection
 from contextlib import suppress
 
-from tracker.errors import Corrupt, KeyNotFound
+from tracker.errors import Conflict, Corrupt, KeyNotFound
 from tracker.store import documents, keys
 from tracker.store.base import Info, Store
 from tracker.store.changes import changing
+from tracker.store.holds import Sweeping, held_keys
 from tracker.store.kinds import Kind
 from tracker.store.objects import hash_key
 from tracker.syncing.carrying import Carrier, has
@@ -18,6 +19,8 @@ from tracker.syncing.catalogue import Item, Told, sort_key
 from tracker.syncing.journals import covered
 from tracker.syncing.record import Record
 from tracker.syncing.units import Unit, list_units
+
+_BATCH = 500
 
 
 class Deleting:
@@ -118,12 +121,24 @@ class Deleting:
         return [(item, each[1]) for item, each in zip(items, read, strict=True) if each is not None]
 
     def _delete_objects(self, freed: set[str]) -> None:
-        """Delete the objects that nothing in the source needs any more; all of them stay while a run goes on."""
+        """Delete the objects that nothing in the source needs any more and no writer holds; all of them stay while a
+        run goes on, something is copied into the source, or a collection is at work there, which frees them, too.
+        """
         before = set(self.source.folders(keys.RUNS))
         if not freed or self._somebody_writes():
             return
-        unneeded = sorted(freed - self._needed())
-        self.source.delete(unneeded)
+        sweeping, unneeded = Sweeping(self.source), list[str]()
+        try:
+            held = held_keys(self.source, sweeping.begin())
+            if held is None:
+                return
+            unneeded = sorted(freed - held - self._needed(sweeping))  # documents are read after the holds
+            for start in range(0, len(unneeded), _BATCH):
+                sweeping.delete(unneeded[start : start + _BATCH])
+        except Conflict:
+            return
+        finally:
+            sweeping.end()
         if set(self.source.folders(keys.RUNS)) - before:  # a new run may have found one of them a moment ago
             for key in unneeded:
                 self.source.put(key, self.target.get(key))
@@ -134,10 +149,11 @@ class Deleting:
                 return True
         return False
 
-    def _needed(self) -> set[str]:
+    def _needed(self, sweeping: Sweeping) -> set[str]:
         found: set[str] = set()
         for folder in (keys.RUNS, keys.REPLAYS):
             for unit in list_units(self.source, folder):
+                sweeping.renew()
                 found.update(need.key for _, told in self._read(unit.infos) for need in told.needs)
         code = self._read(list(self.source.list(keys.CODE)))
         return found | {need.key for _, told in code for need in told.needs}
