@@ -2,71 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 import tracker
 from tests.record import reading
-from tracker.config import Settings
-from tracker.errors import StoreUnavailable
+from tests.record.wayward import Wayward, begin
 from tracker.record.context import set_scope
-from tracker.record.identity import Identity
-from tracker.record.recorder import Recorder
 from tracker.record.run import Run
 from tracker.store.base import Store
-from tracker.store.ids import new_id
 from tracker.store.keys import SegmentKey
-from tracker.store.memory import MemoryStore
-from tracker.store.open import open_store
-
-
-class Wayward(MemoryStore):
-    """A store in memory that takes no bytes while it is away, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        name = f"wayward-{new_id()}"
-        open_store(f"memory://{name}")
-        super().__init__(name)
-        self.away = False
-        self.asked = threading.Event()
-
-    def put(self, key: str, data: bytes | memoryview) -> None:
-        """Write a key, or be away."""
-        self.asked.set()
-        self._check()
-        super().put(key, data)
-
-    def create(self, key: str, data: bytes | memoryview) -> None:
-        """Write a new key, or be away."""
-        self._check()
-        super().create(key, data)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        """Remove keys, or be away."""
-        self._check()
-        super().delete(keys)
-
-    def _check(self) -> None:
-        if self.away:
-            raise StoreUnavailable("the store is away")
-
-
-def begin(store: Store, folder: Path, **settings: object) -> Run:
-    """A run with a remote store, into which this thread logs from now on."""
-    options = {"spool": str(folder / "spool"), "flush_interval_s": 3600.0, "journal_bytes": 4096, "capture": ()}
-    run = Run(
-        store,
-        Settings(**options | settings),  # type: ignore[arg-type]
-        Identity(project="p", script="s"),
-        Recorder(),
-        root=folder,
-    )
-    set_scope(run.recorder.root)
-    return run
 
 
 @pytest.fixture(autouse=True)

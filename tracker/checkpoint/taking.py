@@ -22,7 +22,7 @@ from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import pickled_paths
 from tracker.errors import Unavailable
 from tracker.record.run import Run
-from tracker.record.shipping import away
+from tracker.record.shipping import away, write_somewhere
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.documents import encode
@@ -166,26 +166,10 @@ class Taker:
             written_s = time.thread_time() - began
             self._publish(home, manifest, stored, written_s)
 
-        self._stored = self._publish_somewhere(state, publish)
+        self._stored = write_somewhere(
+            self.run, lambda home: publish_state(home, state, self._stored, partial(publish, home))
+        )
         self.policy.wrote(written_s, manifest.size_bytes, copied_s=manifest.cost_s)
-
-    def _publish_somewhere(self, state: State, publish: Callable[[Store, StoredState], None]) -> StoredState:
-        """Into the store, or into the spool while the store does not answer, and until what waits there is shipped:
-        the manifest in the store could name what only the spool has.
-        """
-        run = self.run
-        if run.spool is run.store or not run.is_away:
-            try:
-                return publish_state(run.store, state, self._stored, partial(publish, run.store))
-            except Unavailable as exc:
-                if run.spool is run.store:
-                    raise
-                run.recorder.warn_once(away(run.store.url, exc), kind="store")
-        run.owe()
-        try:
-            return publish_state(run.spool, state, self._stored, partial(publish, run.spool))
-        finally:
-            run.owe()  # what was shipped meanwhile was not all of it
 
     def _publish(self, home: Store, manifest: Manifest, stored: StoredState, written_s: float) -> None:
         import msgspec

@@ -77,11 +77,11 @@ def capture_files(root: Path, settings: SnapshotSettings) -> CapturedFiles:
     return CapturedFiles(_name(files), tuple(files), contents, left_out)
 
 
-def ship_files(store: Store, captured: CapturedFiles) -> None:
-    """Put the files and then their list into a store; what is there is not sent again."""
+def ship_files(store: Store, captured: CapturedFiles) -> bool:
+    """Put the files and then their list into a store; what is there is not sent again. Whether the list was not."""
     key = keys.code_document(captured.snapshot)
     if _has(store, key):
-        return
+        return False
     document = Snapshot(
         snapshot=captured.snapshot,
         kind="files",
@@ -93,6 +93,7 @@ def ship_files(store: Store, captured: CapturedFiles) -> None:
         _put_objects(store, captured.contents)
         with contextlib.suppress(KeyExists):  # the same files, from another run
             store.create(key, encode(document))
+    return True
 
 
 def decode_path(file: CodeFile) -> str:

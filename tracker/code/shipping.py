@@ -25,20 +25,23 @@ _MAX_BYTES = 2 << 30
 _LATEST = "refs/hindsight/stores/"
 
 
-def ship(store: Store, captured: Captured) -> None:
-    """Put a captured work tree, and the repositories inside it, where a worker with only the store can check it out.
+def ship(store: Store, captured: Captured) -> bool:
+    """Put a captured work tree, and the repositories inside it, where a worker with only the store can check it out;
+    whether the store did not have it.
 
     What the store has is not sent again. Killed halfway, this leaves at most a bundle without its document, which the
     next one completes. Safe beside other writers: they would write the same commit.
     """
     for module in captured.modules.values():
         ship(store, module)
-    if not is_shipped(store, captured.commit):
-        base = _find_base(store, captured)
-        below = [] if base is None else [name for name in (base.snapshot, base.root) if name is not None]
-        wanted = [keys.code_bundle(captured.commit), *map(keys.code_document, below)]
-        with relying(store, wanted) as gone:
-            _put_bundle(store, captured, None if {*wanted[1:]} & {*gone} else base)
+    if is_shipped(store, captured.commit):
+        return False
+    base = _find_base(store, captured)
+    below = [] if base is None else [name for name in (base.snapshot, base.root) if name is not None]
+    wanted = [keys.code_bundle(captured.commit), *map(keys.code_document, below)]
+    with relying(store, wanted) as gone:
+        _put_bundle(store, captured, None if {*wanted[1:]} & {*gone} else base)
+    return True
 
 
 def is_shipped(store: Store, snapshot: str) -> bool:

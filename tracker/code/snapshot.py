@@ -69,33 +69,43 @@ def take_snapshot(
     *,
     settings: SnapshotSettings = _DEFAULT,
     captured: threading.Event | None = None,
+    stored: threading.Event | None = None,
 ) -> CodeDocument:
     """Capture the code of a project as it is now and put it into the store.
 
     In a repository: a commit below ``refs/hindsight/`` and a bundle in the store; HEAD, branches, index, configuration,
     hooks and reflogs are not touched. Elsewhere, or where git fails, the project's files as objects of the store.
     A store that cannot be written is told in ``problem``; the commit is then only in the user's repository.
+    ``captured`` is set once the files have been read, ``stored`` when the store did not have the snapshot before.
     """
     root = root.resolve()
-    captured = captured or threading.Event()
+    events = _Events(captured or threading.Event(), stored or threading.Event())
     settings = _without_store(settings, root, store)
     repository = owning_repository(root)
     if repository is None:
-        return _take_files(root, store, settings, captured)
+        return _take_files(root, store, settings, events)
     try:
-        return _take_commit(repository, root, store, settings, captured)
+        return _take_commit(repository, root, store, settings, events)
     except (CodeError, OSError) as exc:
-        document = _take_files(root, store, settings, captured)
+        document = _take_files(root, store, settings, events)
         reasons = [f"git failed, so the files were copied: {exc}", document.problem or ""]
         return replace(document, problem="; ".join(filter(None, reasons)))
 
 
+@dataclass(frozen=True)
+class _Events:
+    """What a caller is told of on the way."""
+
+    captured: threading.Event
+    stored: threading.Event
+
+
 def _take_commit(
-    repository: Repository, root: Path, store: Store, settings: SnapshotSettings, captured: threading.Event
+    repository: Repository, root: Path, store: Store, settings: SnapshotSettings, events: _Events
 ) -> CodeDocument:
     with ExitStack() as stack:
         work_tree = capture_work_tree(repository, settings, project=root, stack=stack, latest=latest_ref(store))
-        captured.set()
+        events.captured.set()
         document = CodeDocument(
             snapshot=work_tree.commit,
             commit=work_tree.commit,
@@ -108,7 +118,8 @@ def _take_commit(
             modules=_heads(work_tree),
         )
         try:
-            ship(store, work_tree)
+            if ship(store, work_tree) and not work_tree.modules:
+                events.stored.set()
         except HindsightError as exc:
             return replace(document, snapshot=None, problem=f"the code is not in the store: {exc}")
     return document
@@ -122,12 +133,13 @@ def _heads(work_tree: Captured, prefix: str = "") -> dict[str, str]:
     return found
 
 
-def _take_files(root: Path, store: Store, settings: SnapshotSettings, captured: threading.Event) -> CodeDocument:
+def _take_files(root: Path, store: Store, settings: SnapshotSettings, events: _Events) -> CodeDocument:
     files = capture_files(root, settings)
-    captured.set()
+    events.captured.set()
     document = CodeDocument(snapshot=files.snapshot, left_out=shorten(files.left_out))
     try:
-        ship_files(store, files)
+        if ship_files(store, files):
+            events.stored.set()
     except HindsightError as exc:
         return replace(document, snapshot=None, problem=f"the code is not in the store: {exc}")
     return document

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from tracker import __version__
 from tracker.errors import Unavailable
 from tracker.record.arguments import note_argument
@@ -21,10 +23,11 @@ from tracker.record.forks import SAMPLING, SEALING, STARTING, preload
 from tracker.record.identity import PARENT_VARIABLE, SHARD_VARIABLE
 from tracker.record.origin import Origin
 from tracker.record.run import Run
+from tracker.record.shipping import write_somewhere
 from tracker.secrets import mask_text
 from tracker.store import keys
 from tracker.store.base import Store
-from tracker.store.documents import CodeDocument, Entry, StartDocument
+from tracker.store.documents import CodeDocument, Entry, StartDocument, encode
 from tracker.store.holds import relying
 from tracker.store.recovery import mark_interrupted, recover
 
@@ -75,6 +78,8 @@ class _Start:
             threading.Thread(target=self._work, args=parts, name="hindsight-start", daemon=True)
             for parts in ((self._code,), (self._start, self._invocation, self._recover))
         ]
+        self._deadline: float | None = None
+        self._naming, self._is_named = threading.Lock(), False
 
     def begin(self) -> None:
         for thread in self.threads:
@@ -83,9 +88,13 @@ class _Start:
         self.run.on_finish.append(self._wait)
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + _PATIENCE_S
+        """Wait until all is written; one deadline for the end of the main thread and the end of the run."""
+        if self._deadline is None:
+            self._deadline = time.monotonic() + _PATIENCE_S
         for thread in self.threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.join(max(0.0, self._deadline - time.monotonic()))
+        if self.threads[0].is_alive() and self.parent is None and "code" in self.channels:
+            _guarded(self.run, self._name_at_last)
         if any(thread.is_alive() for thread in self.threads):
             self.run.recorder.warn_once(
                 f"the code and environment of run {self.run.short} were not captured within {_PATIENCE_S:g} s"
@@ -106,37 +115,61 @@ class _Start:
         if document is not None:
             self.run.code = document
         if document is not None and self.parent is not None:
-            self.run.put_document("code", document)
+            self._name(document, self.parent.spool if self.parent.is_away else self.run.store)
         self.run.code_taken.set()
+
+    def _name_at_last(self) -> None:
+        """The run ends and its code is not named yet: say what is known of it. The thread says more where it can."""
+        told = (
+            f"the run ended, and {_PATIENCE_S:g} s later the snapshot was not stored, or a sweep of the store went on"
+        )
+        with self._naming:
+            if not self._is_named:
+                self._is_named = True
+                self.run.put_document("code", replace(self.run.code or CodeDocument(), problem=told))
 
     def _lasting_snapshot(self) -> CodeDocument:
         """Take the snapshot and name it in the store; again where a sweep took it before it was named."""
         for _ in range(_SNAPSHOT_TRIES):
-            document, home = self._snapshot()
-            wanted = [keys.code_document(document.snapshot)] if document.snapshot and home is self.run.store else []
+            document, home, was_found = self._snapshot()
+            wanted = []
+            if document.snapshot and home is self.run.store:
+                self.run.code = document
+                wanted = [keys.code_document(document.snapshot)] if was_found else []
             try:
                 with relying(home, wanted) as gone:
                     if not gone:
-                        self.run.put_document("code", document)
+                        self._name(document, home)
                         return document
             except Unavailable:
                 break  # nobody sweeps what cannot be reached
-        self.run.put_document("code", document)
+        self._name(document, home)
         return document
 
-    def _snapshot(self) -> tuple[CodeDocument, Store]:
+    def _name(self, document: CodeDocument, home: Store) -> None:
+        """Write the document where the snapshot is: in the store it could name what only the spool has."""
+        with self._naming:
+            self._is_named = True
+            if document.snapshot is None or home is self.run.store:
+                self.run.put_document("code", document)
+                return
+            home.put(keys.attempt_document(self.run.id, self.run.attempt, "code"), encode(document))
+            self.run.owe()
+
+    def _snapshot(self) -> tuple[CodeDocument, Store, bool]:
+        """The snapshot, where it is, and whether it was there before: what a run has just stored nobody sweeps."""
         from tracker.code.snapshot import SnapshotSettings, take_snapshot
 
-        run = self.run
+        run, is_new = self.run, threading.Event()
         settings, home = SnapshotSettings(max_file_bytes=run.settings.snapshot_file_bytes), run.store
         try:
-            document = take_snapshot(run.root, home, settings=settings)
-            if document.problem is not None and run.spool is not home:  # the store is away: the code waits, too
+            document = take_snapshot(run.root, home, settings=settings, stored=is_new)
+            if document.snapshot is None and run.spool is not home:  # the store is away: the code waits, too
                 home = run.spool
                 document = take_snapshot(run.root, home, settings=settings)
         except Exception as exc:  # noqa: BLE001  a run without its code is still a run; the document says why
-            return CodeDocument(problem=f"no snapshot: {type(exc).__name__}: {exc}"), home
-        return document, home
+            return CodeDocument(problem=f"no snapshot: {type(exc).__name__}: {exc}"), home, False
+        return document, home, not is_new.is_set()
 
     def _start(self) -> None:
         from tracker.code.host import capture_host
@@ -160,10 +193,9 @@ class _Start:
         run.put_document("start", document)
 
     def _invocation(self) -> None:
-        if self.origin.call is not None:
-            self.origin.call.write(
-                self.run.spool if self.run.is_away else self.run.store, self.run.id, self.run.attempt
-            )
+        call = self.origin.call
+        if call is not None:
+            write_somewhere(self.run, lambda home: call.write(home, self.run.id, self.run.attempt))
 
     def _environment(self) -> dict[str, str]:
         from tracker.code.environment import capture_environment

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from tracker.errors import Unavailable
 from tracker.record.forks import SEALING, preload
@@ -13,6 +14,11 @@ from tracker.record.journal import Journal
 from tracker.record.recorder import CLOSED, Recorder
 from tracker.store.base import Store
 from tracker.store.sealing import Totals, remove_covered, seal, tally
+
+if TYPE_CHECKING:
+    from tracker.record.run import Run
+
+Written = TypeVar("Written")
 
 _MERGE_EVERY = 8  # small segments of one journal before they are merged
 _LONGEST_PAUSE_S = 30.0
@@ -130,6 +136,24 @@ class Shipper:
         self._pause_s = min(max(1.0, 2 * self._pause_s), _LONGEST_PAUSE_S)
         self._not_before = time.monotonic() + self._pause_s
         self.recorder.warn_once(away(self.store.url, exc), kind="store")
+
+
+def write_somewhere(run: Run, write: Callable[[Store], Written]) -> Written:
+    """Write payloads and what names them into the store of a run, or all of it into the spool: while the store does not
+    answer, and until what waits there is shipped. A document in the store could name what only the spool has.
+    """
+    if run.spool is run.store or not run.is_away:
+        try:
+            return write(run.store)
+        except Unavailable as exc:
+            if run.spool is run.store:
+                raise
+            run.recorder.warn_once(away(run.store.url, exc), kind="store")
+    run.owe()
+    try:
+        return write(run.spool)
+    finally:
+        run.owe()  # what was shipped meanwhile was not all of it
 
 
 def away(url: str, exc: Exception) -> str:

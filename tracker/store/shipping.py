@@ -16,15 +16,14 @@ from tracker.store.holds import holding
 @contextmanager
 def shipping(store: Store, source: Store) -> Iterator[None]:
     """Payloads that wait in a spool are in the store inside of this block, and nobody sweeps them before its end."""
-    with holding(store, [info.key for info in source.list(keys.OBJECTS)]):
+    with holding(store, _payloads(source)):
         ship_payloads(store, source)
         yield
 
 
 def ship_payloads(store: Store, source: Store) -> None:
     """Move payloads and code that wait in a spool: objects first, then bundles, then the documents that name them."""
-    waiting = [info.key for prefix in (keys.OBJECTS, keys.CODE) for info in source.list(prefix)]
-    for key in sorted(waiting, key=lambda key: (key.endswith(".json"), not key.startswith(keys.OBJECTS), key)):
+    for key in _payloads(source):
         try:
             store.create(key, source.get(key))
         except KeyExists:
@@ -32,6 +31,11 @@ def ship_payloads(store: Store, source: Store) -> None:
         except KeyNotFound:
             continue  # another process of this machine was faster
         source.delete([key])
+
+
+def _payloads(source: Store) -> list[str]:
+    found = [info.key for prefix in (keys.OBJECTS, keys.CODE) for info in source.list(prefix)]
+    return sorted(found, key=lambda key: (key.endswith(".json"), not key.startswith(keys.OBJECTS), key))
 
 
 def ship_documents(store: Store, source: Store, run: str) -> list[str]:
@@ -48,17 +52,17 @@ def ship_documents(store: Store, source: Store, run: str) -> list[str]:
 
 def _ship_documents(store: Store, source: Store, run: str) -> list[str]:
     checkpoints = [info.key for info in source.list(keys.checkpoints_folder(run))]
-    if checkpoints:
-        ship_payloads(store, source)  # what they name, also what was written since that was done last
     attempts = [info.key for info in source.list(keys.attempts_folder(run))]
+    waiting = sorted([keys.run_document(run), *attempts, *checkpoints], key=lambda key: key.endswith("/end.json"))
     shipped = []
-    for key in sorted([keys.run_document(run), *attempts, *checkpoints], key=lambda key: key.endswith("/end.json")):
-        try:
-            store.put(key, _read(source, key))
-        except KeyNotFound:
-            continue
-        source.delete([key])
-        shipped.append(key)
+    with shipping(store, source):  # what they name, also what was written since that was done last
+        for key in waiting:
+            try:
+                store.put(key, _read(source, key))
+            except KeyNotFound:
+                continue
+            source.delete([key])
+            shipped.append(key)
     return shipped
 
 
