@@ -20,7 +20,7 @@ def hindsight_compact(
     """
     opened, _ = open_given(store, block)
     done = compact(opened, full=full, grace_s=grace_s)
-    get_run_logger().info("%s of %s runs were taken in, %s go on", done.indexed, done.runs, done.open)
+    get_run_logger().info("%s of %s runs were taken in, %s cannot be yet", done.indexed, done.runs, done.open)
     if done.problems:
         raise Corrupt(f"{len(done.problems)} runs could not be read: {', '.join(list(done.problems)[:20])}")
     return {"runs": done.runs, "indexed": done.indexed, "open": done.open, "written_bytes": done.written_bytes}

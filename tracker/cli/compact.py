@@ -41,8 +41,8 @@ def compact(
     answer: runs that are new, changed or go on are read themselves until the next time. Safe beside everything that
     writes or reads, and after a kill.
 
-    JSON: {store, dry_run, runs, read, indexed, open, gone, merged_batches, covered, written, written_bytes,
-    removed, problems: {run: reason}, duration_s}.
+    JSON: {store, dry_run, runs, read, indexed, open, without_end, unreadable, gone, merged_batches, covered,
+    written, written_bytes, removed, problems: {run: reason}, duration_s}.
     """
     import tracker
 
@@ -84,7 +84,7 @@ def _show(summary: CompactSummary, *, as_json: bool) -> None:
     for line in _lines(summary):
         print(line, flush=True)
     for run, reason in summary.problems.items():
-        tell(safe_line(f"left out: {run}: {reason}"))
+        tell(safe_line(f"cannot be read: {run}: {reason}"))
 
 
 def _lines(summary: CompactSummary) -> Iterator[str]:
@@ -93,8 +93,14 @@ def _lines(summary: CompactSummary) -> Iterator[str]:
         yield f"{counted(summary.indexed, 'run')} of {summary.runs:,} {would}taken into the index of {summary.store}"
     else:
         yield f"the index of {summary.store} has all it can have of {counted(summary.runs, 'run')}"
-    if summary.open:
-        yield f"{counted(summary.open, 'run')} cannot be, because they go on: readers read them themselves"
+    going_on = summary.open - summary.without_end - summary.unreadable
+    if going_on:
+        yield f"{counted(going_on, 'run')} cannot be, because they go on: readers read them themselves"
+    if summary.without_end:
+        why = "an attempt has no end or a journal waits; `hindsight recover` ends what was killed on this machine"
+        yield f"{counted(summary.without_end, 'run')} cannot be, because {why}"
+    if summary.unreadable:
+        yield f"{counted(summary.unreadable, 'run')} cannot be, because their documents are damaged"
     if summary.gone:
         yield f"{counted(summary.gone, 'run')} {would}forgotten, which were removed"
     if summary.written or summary.removed:

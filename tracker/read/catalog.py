@@ -207,8 +207,11 @@ IDENTITY = ("run", "project", "name", "script", "started", "ended", "duration", 
 
 
 def moment(seconds: float) -> datetime:
-    """A time in UTC."""
-    return datetime.fromtimestamp(seconds, UTC)
+    """A time in UTC; ``ValueError`` where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError) as exc:
+        raise ValueError(f"{seconds} seconds after 1970 are no time that can be shown") from exc
 
 
 def scan(store: Store, ids_wanted: Iterable[str] | None = None) -> list[RunView]:
@@ -258,6 +261,8 @@ def _note(found: dict[str, Documents], key: str, modified: float | None = None) 
 
 
 Get = Callable[[str], bytes]
+OnDamage = Callable[[str, object], None]
+"""Told the key of what is left out, and why."""
 
 
 def build_view(
@@ -268,40 +273,41 @@ def build_view(
     *,
     get: Get | None = None,
     located: Located | None = None,
+    on_damage: OnDamage = left_out,
 ) -> RunView | None:
     """The view of a run that has these documents; ``get`` reads them, by default from the store."""
     get = get or store.get
-    document = _document(get, keys.run_document(run), RunDocument)
+    document = _document(get, keys.run_document(run), RunDocument, on_damage)
     if document is None:
         return None  # damaged (and warned of), or not yet arrived
     views = []
-    marks = [_document(get, key, Mark) for key in sorted(attempts.get(_MARKS, ()))]
+    marks = [_document(get, key, Mark, on_damage) for key in sorted(attempts.get(_MARKS, ()))]
     for number, attempt in enumerate(sorted(attempts.keys() - {_MARKS}), 1):
         end = lease = None
         if "end.json" in attempts[attempt]:
-            end = _document(get, keys.attempt_document(run, attempt, "end"), EndDocument)
+            end = _document(get, keys.attempt_document(run, attempt, "end"), EndDocument, on_damage)
         if end is None and "lease.json" in attempts[attempt]:
-            lease = _document(get, keys.attempt_document(run, attempt, "lease"), Lease)
+            lease = _document(get, keys.attempt_document(run, attempt, "lease"), Lease, on_damage)
         written = attempts[attempt].get("lease.json")
         views.append(AttemptView(run, attempt, number, store, now, end, lease, written))
     return RunView(document, tuple(views), store, tuple(mark for mark in marks if mark is not None), located)
 
 
-def _document(get: Get, key: str, kind: type[Document]) -> Document | None:
+def _document(get: Get, key: str, kind: type[Document], on_damage: OnDamage = left_out) -> Document | None:
     try:
         return decode(get(key), kind, key=key)
     except KeyNotFound:
         return None
     except DamagedDocument as exc:
-        left_out(key, exc)
+        on_damage(key, exc)
         return None
 
 
-def documents_of(names: Iterable[str]) -> dict[str, Documents]:
-    """Of the keys of some runs those of the documents that a view is built from, by run."""
+def documents_of(listed: Iterable[tuple[str, float | None]]) -> dict[str, Documents]:
+    """Of the keys of some runs, with their times, those of the documents that a view is built from, by run."""
     found: dict[str, Documents] = {}
-    for key in names:
-        _note(found, key)
+    for key, modified in listed:
+        _note(found, key, modified)
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tracker.errors import Corrupt, KeyNotFound
 from tracker.read.batches import FORMAT_NUMBER, GONE, SETTLED, Batch, IndexFormat, open_batch
+from tracker.read.catalog import OnDamage
 from tracker.read.notices import left_out
 from tracker.read.parallel import each
 from tracker.store import ids, keys
@@ -97,7 +98,7 @@ class Index:
         return row.state == SETTLED and row.run not in self.listing.changes and row.run not in self.torn
 
 
-def load_index(store: Store) -> Index | None:
+def load_index(store: Store, *, on_damage: OnDamage = left_out) -> Index | None:
     """The index of a store; ``None`` where there is none, or none that can be used.
 
     A damaged batch is left out with a warning, and the index is not whole then: its rows are no answer for readers.
@@ -108,29 +109,29 @@ def load_index(store: Store) -> Index | None:
         if not listing.batches or not listing.has_format:
             return None
         try:
-            return _load(store, listing)
+            return _load(store, listing, on_damage)
         except KeyNotFound:
             continue
     return None
 
 
-def read_generation(store: Store) -> str | None:
+def read_generation(store: Store, on_damage: OnDamage = left_out) -> str | None:
     """Which generation of batches is in force; ``None`` when the index was deleted, or a newer version made it."""
     try:
         found = decode(store.get(keys.INDEX_FORMAT), IndexFormat, key=keys.INDEX_FORMAT)
     except KeyNotFound:
         return None
     except Corrupt as exc:
-        left_out(keys.INDEX_FORMAT, exc)
+        on_damage(keys.INDEX_FORMAT, exc)
         return None
     return found.generation if found.format <= FORMAT_NUMBER else None
 
 
-def _load(store: Store, listing: Listing) -> Index | None:
-    generation = read_generation(store)
+def _load(store: Store, listing: Listing, on_damage: OnDamage) -> Index | None:
+    generation = read_generation(store, on_damage)
     if generation is None:
         return None
-    opened = each(store, lambda name: _open(store, name), listing.batches)
+    opened = each(store, lambda name: _open(store, name, on_damage), listing.batches)
     damaged = frozenset(name for name, batch in zip(listing.batches, opened, strict=True) if batch is None)
     batches = {batch.name: batch for batch in opened if batch is not None and batch.about.generation == generation}
     replaced = frozenset(name for batch in batches.values() for name in batch.about.replaces)
@@ -139,11 +140,11 @@ def _load(store: Store, listing: Listing) -> Index | None:
     return Index(store, listing, live, rows, torn, replaced, _horizon(batches, replaced), damaged)
 
 
-def _open(store: Store, name: str) -> Batch | None:
+def _open(store: Store, name: str, on_damage: OnDamage) -> Batch | None:
     try:
         return open_batch(store, name)
     except Corrupt as exc:
-        left_out(keys.index_runs(name), f"{exc}; the runs themselves are read")
+        on_damage(keys.index_runs(name), f"{exc}; the runs themselves are read")
         return None
 
 

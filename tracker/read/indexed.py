@@ -57,7 +57,7 @@ def _view(index: Index, packs: Packs, row: Row, now: float) -> RunView | None:
     folder = keys.run_folder(row.run)
     try:
         held = _documents.decode(row.batch.documents[row.number])
-        names = documents_of(folder + name for name in held)
+        names = documents_of((folder + name, None) for name in held)
 
         def get(key: str) -> bytes:
             found = held.get(key.removeprefix(folder))

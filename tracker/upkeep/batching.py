@@ -26,7 +26,7 @@ class BatchWriter:
         self.rows = 0
         self._waiting: list[dict[str, Any]] = []
         self._tables: list[Any] = []
-        self._packer = Packer(store, self.name, on_put=counts.put)
+        self._packer = Packer(store, self.name, on_put=counts.put, on_damage=counts.damaged)
 
     def place(self, piece: Piece) -> Place:
         """Where readers of this batch will find a segment; its rows go into a pack where that is worth it."""

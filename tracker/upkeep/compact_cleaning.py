@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 
 from tracker.read.index import Index, load_index
 from tracker.store import ids, keys
@@ -18,9 +17,7 @@ def clean(store: Store, summary: CompactSummary, *, grace_s: float) -> None:
 
     Rows first, packs after them: a kill in between leaves packs without rows, which go with a later call.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # damage was told when the index was read at the beginning
-        index = load_index(store)
+    index = load_index(store, on_damage=lambda key, why: None)  # it was told when the index was read at the beginning
     if index is None:
         return
     infos = list(store.list(keys.INDEX_RUNS))

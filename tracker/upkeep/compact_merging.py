@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tracker.errors import Corrupt
 from tracker.read.batches import FORMAT_NUMBER, OPEN, SETTLED, About, Batch, runs_schema
 from tracker.read.index import Index
 from tracker.read.packs import Packed, PackedPiece, Packs
 from tracker.store.base import Store
 from tracker.upkeep.batching import BatchWriter
 from tracker.upkeep.compact_summary import Counts
+from tracker.upkeep.describing import ODD
 from tracker.upkeep.packing import Place
 
 FACTOR = 8  # batches of one size that are merged: each row is written again once for each power of ten of runs
@@ -93,7 +93,7 @@ def _rows(index: Index, packs: Packs, batch: Batch, writer: BatchWriter) -> Rows
                 continue
             try:
                 yield row, _places(Packed(packs, batch, number), writer) if row["state"] == SETTLED else []
-            except (FileNotFoundError, Corrupt):  # its run is read anew the next time
+            except (FileNotFoundError, *ODD):  # its run is read anew the next time
                 own = {name: row[name] for name in ("run", "version")}
                 yield {**own, "state": OPEN, "fingerprint": ""}, []
 

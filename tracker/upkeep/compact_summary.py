@@ -27,7 +27,9 @@ class CompactSummary:
     runs: int = 0  # in the store
     read: int = 0  # runs that were read, because they are new, changed or go on
     indexed: int = 0  # runs that the index tells now and did not before, or told otherwise
-    open: int = 0  # runs that go on, or that cannot be told whole; readers read them themselves
+    open: int = 0  # runs that cannot be told whole; readers read them themselves
+    without_end: int = 0  # of these: no sign of life and no end, or a journal that waits; the others go on
+    unreadable: int = 0  # of these: documents are damaged
     gone: int = 0  # rows of runs that were removed
     merged_batches: int = 0
     covered: int = 0  # segments that were deleted, because longer ones hold all of theirs
@@ -48,3 +50,7 @@ class Counts:
         """A key of the index was written."""
         self.summary.written += 1
         self.summary.written_bytes += size_bytes
+
+    def damaged(self, run: str, why: object) -> None:
+        """Something of a run cannot be read; what was told first stays."""
+        self.summary.problems.setdefault(run, str(why))

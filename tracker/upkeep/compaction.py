@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tracker.errors import Corrupt, KeyExists, StoreUnavailable
+from tracker.errors import KeyExists, StoreUnavailable
 from tracker.read.batches import FORMAT_NUMBER, GONE, OPEN, SETTLED, About, IndexFormat
 from tracker.read.index import Index, Listing, list_index, load_index, read_generation
 from tracker.read.parallel import is_local
@@ -22,7 +22,7 @@ from tracker.upkeep.batching import BatchWriter
 from tracker.upkeep.compact_cleaning import clean
 from tracker.upkeep.compact_merging import merge_batches
 from tracker.upkeep.compact_summary import CompactProgress, CompactSummary, Counts, OnCompactProgress
-from tracker.upkeep.describing import Description, describe_run
+from tracker.upkeep.describing import ODD, Description, describe_run
 
 GRACE_S = 3600.0  # nobody reads that long from what was replaced
 MARGIN_S = 86_400.0  # by which clocks may be wrong that ids are made with
@@ -119,9 +119,16 @@ class _Compaction:
         return sorted(found | {run for run in lost if index.rows[run].state != GONE})
 
     def _count(self, wanted: list[str]) -> None:
-        for found in self._described(wanted):
-            self.summary.indexed += found[1] is not None and found[1].state == SETTLED
-            self.summary.open += found[1] is not None and found[1].state == OPEN
+        for _, found in self._described(wanted):
+            self.summary.indexed += found is not None and found.state == SETTLED
+            self._tally(found)
+
+    def _tally(self, found: Description | None) -> None:
+        """Count a run that the index cannot tell, by what keeps it."""
+        if found is not None and found.state == OPEN:
+            self.summary.open += 1
+            self.summary.unreadable += bool(found.problem)
+            self.summary.without_end += not found.problem and not found.goes_on
 
     def _described(self, wanted: Sequence[str]) -> Iterator[tuple[str, Description | None]]:
         """The runs as they are, a bounded number at a time."""
@@ -136,9 +143,10 @@ class _Compaction:
     def _describe(self, run: str) -> Description | None:
         try:
             found = describe_run(self.store, run)
-        except Corrupt as exc:
-            self.summary.problems[run] = str(exc)
-            return Description(run, OPEN)
+        except ODD as exc:
+            found = Description(run, OPEN, problem=str(exc))
+        if found is not None and found.problem:
+            self.counts.damaged(run, found.problem)
         for piece in found.pieces if found is not None else ():
             self._prepare(piece)
         return found
@@ -147,7 +155,10 @@ class _Compaction:
         """Read the footer of a segment, here, where many are read at once; whether it can be read."""
         try:
             piece.schema()
-        except (Corrupt, FileNotFoundError):
+        except FileNotFoundError:
+            return False
+        except ODD as exc:
+            self.counts.damaged(piece.key.run, exc)
             return False
         return True
 
@@ -198,7 +209,7 @@ class _Compaction:
         """The new row of a run; ``None`` where the one that it has says the same, or where none is needed."""
         before = None if index is None else index.rows.get(run)
         state, fingerprint = (GONE, "") if found is None else (found.state, found.fingerprint)
-        self.summary.open += state == OPEN
+        self._tally(found)
         if before is None and (state == GONE or (state == OPEN and run >= horizon)):
             return None  # readers find it by listing what is new
         same = before is not None and (before.state, before.fingerprint) == (state, fingerprint)

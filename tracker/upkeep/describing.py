@@ -17,8 +17,13 @@ from tracker.read.catalog import Documents, RunView, build_view, documents_of
 from tracker.store import ids, keys
 from tracker.store.base import Info, Store
 from tracker.store.columns import to_json
+from tracker.store.documents import Lease, decode
 from tracker.store.keys import SegmentKey
+from tracker.store.leases import derive_status
 from tracker.store.segments import Piece, uncovered
+
+ODD = (Corrupt, msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+"""What odd contents of one run may raise; they must not stop the others."""
 
 
 @dataclass
@@ -31,23 +36,31 @@ class Description:
     row: dict[str, Any] = field(default_factory=dict)
     pieces: list[Piece] = field(default_factory=list)
     covered: dict[str, SegmentKey] = field(default_factory=dict)  # segments that nobody reads, by what covers them
+    goes_on: bool = False  # else an open run has no end, or a journal waits
+    problem: str = ""  # why it cannot be read
 
 
 def describe_run(store: Store, run: str) -> Description | None:
     """What there is to say of a run; ``None`` where there is none.
 
     Only a run whose attempts have all ended, without an open journal and with documents that can be read, is told by
-    the index (``SETTLED``); any other is ``OPEN``, which means that readers read it themselves.
+    the index (``SETTLED``); any other is ``OPEN``, which means that readers read it themselves. What documents say may
+    be absurd in ways that raise other errors than ``Corrupt``: those of ``ODD``.
     """
     infos = list(store.list(keys.run_folder(run)))
-    names = documents_of(info.key for info in infos).get(run, {})
+    names = documents_of((info.key, info.modified) for info in infos).get(run, {})
     if not any(info.key == keys.run_document(run) for info in infos):
         return None
     wanted = _told_whole(run, infos, names)
-    held = None if wanted is None else _read(store, wanted)
-    view = None if held is None else _view(store, run, names, held)
-    if held is None or view is None or view.run != run:
-        return Description(run, OPEN)
+    if wanted is None:
+        return Description(run, OPEN, goes_on=_goes_on(store, run, names))
+    held = _read(store, wanted)
+    if held is None:
+        return Description(run, OPEN, goes_on=True)
+    problems: list[str] = []
+    view = _view(store, run, names, held, problems)
+    if view is None or problems or view.run != run:
+        return Description(run, OPEN, problem="; ".join(problems) or f"{keys.run_document(run)} is of another run")
     sources: dict[SegmentKey, list[str]] = {}
     for info in infos:
         key = SegmentKey.parse(info.key)
@@ -91,16 +104,29 @@ def _read(store: Store, wanted: Sequence[str]) -> dict[str, bytes] | None:
         return None
 
 
-def _view(store: Store, run: str, names: Documents, held: dict[str, bytes]) -> RunView | None:
-    """The view as readers will build it; ``None`` where that would warn of something, or show another run."""
-    import warnings
+def _goes_on(store: Store, run: str, names: Documents) -> bool:
+    """Whether an attempt shows signs of life."""
+    for attempt, documents in names.items():
+        if "end.json" not in documents and "lease.json" in documents:
+            key = keys.attempt_document(run, attempt, "lease")
+            try:
+                lease = decode(store.get(key), Lease, key=key)
+            except KeyNotFound:
+                return True  # it ends at this moment
+            if derive_status(None, lease, now=time.time(), written=documents["lease.json"]) == "running":
+                return True
+    return False
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            return build_view(store, run, names, time.time(), get=held.__getitem__)
-        except (Warning, Corrupt, LookupError, ValueError, OverflowError):
-            return None
+
+def _view(store: Store, run: str, names: Documents, held: dict[str, bytes], problems: list[str]) -> RunView | None:
+    """The view as readers will build it, and what they will be warned of."""
+
+    def get(key: str) -> bytes:
+        if key not in held:
+            raise KeyNotFound(f"{key} tells nothing of a run that has ended")
+        return held[key]
+
+    return build_view(store, run, names, time.time(), get=get, on_damage=lambda key, why: problems.append(str(why)))
 
 
 def _fingerprint(infos: Sequence[Info], held: dict[str, bytes]) -> str:

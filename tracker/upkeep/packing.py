@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from tracker.errors import Corrupt
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.keys import OUTPUT_PATH
 from tracker.store.segments import MAX_METRIC_COLUMNS, Piece, describe, parquet_options
-from tracker.upkeep.describing import about_json
+from tracker.upkeep.describing import ODD, about_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,8 +46,15 @@ class _Pack:
 class Packer:
     """Collects segments into the packs of one batch. A pack is put when it is full; memory is bounded."""
 
-    def __init__(self, store: Store, batch: str, *, on_put: Callable[[int], None] = lambda size: None) -> None:
-        self.store, self.batch, self.on_put = store, batch, on_put
+    def __init__(
+        self,
+        store: Store,
+        batch: str,
+        *,
+        on_put: Callable[[int], None] = lambda size: None,
+        on_damage: Callable[[str, object], None] = lambda run, why: None,
+    ) -> None:
+        self.store, self.batch, self.on_put, self.on_damage = store, batch, on_put, on_damage
         self._open: dict[tuple[str, str], list[_Pack]] = {}  # by path and context; a list, because columns may clash
         self._numbers: dict[str, int] = {}
 
@@ -60,12 +66,19 @@ class Packer:
         sources = json.dumps([source.removeprefix(folder) for source in piece.sources or (str(piece.key),)])
         try:
             packed = None if piece.key.path == OUTPUT_PATH or len(piece.sources) > 1 else self._pack(piece)
-        except Corrupt:
+        except FileNotFoundError:
+            raise
+        except (*ODD, NotImplementedError) as exc:
+            self.on_damage(piece.key.run, f"{piece.key}: {exc}")
             packed = None  # readers meet the damage themselves, and warn of it
+        self._flush_full()
         return {"key": name, "sources": "" if packed else sources, **(packed or apart)}
 
     def _pack(self, piece: Piece) -> Place | None:
-        described = describe(piece.schema())
+        schema = piece.schema()
+        described = describe(schema)
+        if len(set(schema.names)) < len(schema.names) or not isinstance(described.get("replay"), str | None):
+            return None  # no writer of ours makes these
         about = about_json(described, piece.key)
         table = piece.read()
         clashes = set(_OWN) & set(table.column_names)
@@ -87,7 +100,6 @@ class Packer:
         pack.groups[-1].append((piece, described.get("replay"), table))
         pack.rows += table.num_rows
         pack.size_bytes += table.nbytes
-        self._flush_full(pack)
         columns = json.dumps(table.column_names, ensure_ascii=False)
         return {**place, "rows": table.num_rows, "about": about, "columns": columns}
 
@@ -107,8 +119,8 @@ class Packer:
         packs.append(_Pack(piece.key.path, shape, number, context, metrics, loops))
         return packs[-1]
 
-    def _flush_full(self, pack: _Pack) -> None:
-        if pack.size_bytes > PACK_BYTES:
+    def _flush_full(self) -> None:
+        for pack in [each for packs in self._open.values() for each in packs if each.size_bytes > PACK_BYTES]:
             self._put(pack)
         while sum(each.size_bytes for packs in self._open.values() for each in packs) > _HELD_BYTES:
             self._put(max((each for packs in self._open.values() for each in packs), key=lambda each: each.size_bytes))
