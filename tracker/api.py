@@ -318,7 +318,7 @@ def gc(
     """
     from tracker.code.project import project_root
     from tracker.config import load_settings
-    from tracker.upkeep.retention import Policy
+    from tracker.upkeep.retention import Policy, with_units
     from tracker.upkeep.retention_gc import collect
 
     given = {
@@ -330,7 +330,7 @@ def gc(
         "grace": grace,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
-    policy = Policy.of(load_settings(project_root()).retention | chosen)
+    policy = Policy.of(with_units(load_settings(project_root()).retention) | chosen)
     return collect(default_store(store, storage_options), policy, where=where, dry_run=dry_run)
 
 

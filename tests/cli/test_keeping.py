@@ -34,6 +34,9 @@ def test_tag(hindsight: Call, store: Path, ids: list[str]) -> None:
     assert second.json == {"run": ids[0], "tags": ["best"], "changed": True}
     assert hindsight("runs", "--where", "'best' in tags", "--store", store, "--json").json["total"] == 1
     assert hindsight("tag", ids[0], " ", "--store", store).code == USAGE
+    hindsight("tag", ids[0], "+archive", "--store", store)
+    assert hindsight("tag", ids[0], "-archive", "--store", store).out == f"{ids[0][-8:]}: best\n"
+    assert "hindsight tag" in hindsight("tag", "--help").out
 
 
 def test_pin(hindsight: Call, store: Path, ids: list[str]) -> None:
@@ -109,7 +112,8 @@ def test_gc_in_a_script(hindsight: Call, store: Path, ids: list[str]) -> None:
     """The same as JSON; a dry run changes nothing, and needs no answer."""
     words = ("gc", "--keep-last", 2, "--grace", "0s", "--store", store, "--json")
     told = hindsight(*words, "--dry-run")
-    assert told.code == OK
+    assert (told.code, told.err) == (OK, "")
+    assert hindsight(*words).err == "hindsight: nothing was removed: --yes removes\n"
     assert left(store) == ids
 
     done = hindsight(*words, "--yes")
@@ -135,6 +139,19 @@ def test_gc_takes_rules_from_the_project(
     wrong = hindsight("gc", "--dry-run", "--store", store)
     assert wrong.code == USAGE
     assert "keep_lust" in wrong.err
+
+
+def test_gc_wants_units(
+    hindsight: Call, store: Path, ids: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes 30 means days, and would lose runs of a minute ago."""
+    found = hindsight("gc", "--keep-younger", 30, "--yes", "--store", store)
+    (tmp_path / "pyproject.toml").write_text("[tool.hindsight.retention]\nkeep_last = 1\ngrace = 24\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert (found.code, hindsight("gc", "--yes", "--store", store).code) == (USAGE, USAGE)
+    assert "keep_younger is '30': expected a text such as 30d" in found.err
+    assert left(store) == ids
 
 
 def test_gc_says_what_it_left(hindsight: Call, store: Path) -> None:

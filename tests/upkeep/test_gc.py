@@ -497,6 +497,7 @@ def test_who_begins_while_a_collection_reads_is_younger(tmp_path: Path, monkeypa
         ({"keep_best": "acc:max:0"}, "a whole number from 1"),
         ({"keep_younger": "3 fortnights"}, "such as 30d"),
         ({"keep_younger": -1}, "such as 30d"),
+        ({"grace": "30"}, "such as 30d"),
         ({"checkpoints": "some"}, "'log'"),
         ({"keep_tagged": [1]}, "a text or a list of texts"),
     ],

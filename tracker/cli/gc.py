@@ -85,15 +85,15 @@ def gc(
     Rules can stand in [tool.hindsight.retention] of pyproject.toml: keep_last, keep_best, keep_younger, keep_tagged,
     checkpoints, grace. Pinned runs, runs that are going, and runs inside of one that stays are always kept.
 
-    It shows what would go, and asks; --dry-run only shows, --yes does not ask. Runs may be recorded and stores be
-    copied meanwhile; stopped or killed at any moment, the next gc goes on. Exit code 1 when something was left for
-    another time, with the reason.
+    It shows what would go, and asks; --dry-run and --json only show, --yes does not ask. Runs may be recorded and
+    stores be copied meanwhile; stopped or killed at any moment, the next gc goes on. Exit code 1 when something was
+    left for another time, with the reason, such as another gc that is at work.
 
     JSON: {store, dry_run, complete, runs: {run: {reason, size_bytes}}, finished: [run], checkpoints: {run: number},
     spared: {run: reason}, counts: {category: number}, sizes_bytes: {category: bytes}, size_bytes, problems: {key:
     reason}, duration_s}.
     """
-    from tracker.upkeep.retention import Policy
+    from tracker.upkeep.retention import Policy, with_units
     from tracker.upkeep.retention_gc import collect
 
     given = {
@@ -106,9 +106,11 @@ def gc(
     }
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     opened = open_for_reading(store)
-    policy = Policy.of(settings_here().retention | chosen)
+    policy = Policy.of(with_units(settings_here().retention) | chosen)
     found = collect(opened, policy, where=where, dry_run=dry_run or not yes)
     _show(found, as_json=as_json)
+    if as_json and found.keys and not (dry_run or yes):
+        tell("nothing was removed: --yes removes")
     if not (dry_run or yes or as_json) and found.keys:
         if not _confirmed(found):
             return NOT_SO

@@ -10,6 +10,8 @@ from tracker.cli import options
 from tracker.cli.failures import OK
 from tracker.cli.stores import open_for_reading
 
+CONTEXT = {"ignore_unknown_options": True, "help_option_names": ["--help"]}  # -h would be found in -archive
+
 
 def tag(
     run: options.Run,

@@ -18,6 +18,7 @@ DAY_S = 86_400.0
 DEFAULT_GRACE_S = DAY_S
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
+_DURATIONS = ("keep_younger", "grace")
 _NAMES = ("keep_last", "keep_best", "keep_younger", "keep_tagged", "checkpoints", "grace")
 
 
@@ -90,7 +91,8 @@ def parse_best(text: str) -> Best:
 
 
 def parse_duration(name: str, value: Any) -> float:
-    """Seconds from a number, a ``timedelta``, or a text such as ``30d``, ``12h`` or ``90m``.
+    """Seconds from a number, a ``timedelta``, or a text such as ``30d``, ``12h`` or ``90m``; no text but ``0`` is
+    without a unit, because who writes 30 means days.
 
     >>> parse_duration("grace", "1.5h")
     5400.0
@@ -98,11 +100,17 @@ def parse_duration(name: str, value: Any) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is not None:
+    if match is not None and (match[2] or not float(match[1])):
         value = float(match[1]) * _UNITS_S[match[2] or "s"]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise BadSetting(f"{name} is {value!r}: expected seconds, or a text such as 30d, 12h or 90m")
+        raise BadSetting(f"{name} is {value!r}: expected a text such as 30d, 12h, 90m or 45s")
     return float(value)
+
+
+def with_units(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings from a file, whose durations are texts: a number there is one without a unit."""
+    durations = {name: str(settings[name]) for name in _DURATIONS if settings.get(name) is not None}
+    return {**settings, **durations}
 
 
 def _count(name: str, value: Any, *, least: int) -> int:
