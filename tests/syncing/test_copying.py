@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import tracker
 from tests.syncing.stores import contents, copy_of, small_run, sound
 from tracker.errors import InputError, NotFound, StoreFull
 from tracker.store import keys
-from tracker.store.base import Store
+from tracker.store.base import Info, Store
 from tracker.store.documents import CodeFile, Snapshot, encode
 from tracker.store.local import LocalStore
 from tracker.store.objects import get_object, put_object
@@ -233,3 +234,23 @@ class Limited(LocalStore):
         self.keys_left -= 1
         if self.keys_left < 0:
             raise StoreFull(f"{key} was not stored: no space left on device")
+
+
+class Swept(LocalStore):
+    """A store in which, where nobody holds it, all code is swept as soon as it was listed."""
+
+    def list(self, prefix: str = "") -> Iterator[Info]:
+        """The keys, which may be gone already."""
+        found = list(super().list(prefix))
+        if prefix == keys.CODE and not list(super().list(keys.HOLDS)):
+            self.delete([info.key for info in found])
+        return iter(found)
+
+
+def test_code_is_held_before_the_target_is_asked_for_it(project: Path, tmp_path: Path) -> None:
+    """What the target has already is relied on, and a sweep that begins after the look leaves it."""
+    sync(project, tmp_path / "target")
+    target = Swept(tmp_path / "target")
+
+    assert sync(project, target, full=True).complete
+    assert sound(target)

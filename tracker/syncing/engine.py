@@ -109,7 +109,8 @@ class Engine:
         """Before anything of these runs arrives, and after it, so that no index of the target hides it."""
         runs = [work.unit for work in works if work.items or work.journals]
         if not self.carrier.dry:
-            note_changes(self.carrier.target, [unit.id for unit in runs if unit.prefix.startswith(keys.RUNS)])
+            changed = [unit.id for unit in runs if unit.prefix.startswith(keys.RUNS)]
+            note_changes(self.carrier.target, changed, each=self.carrier.each)
 
     def _look(self, unit: Unit, there: There) -> Work:
         work = self.looking.look(unit, self.record.units.get(unit.prefix), there)
@@ -193,6 +194,8 @@ class Engine:
         """Bring over all code, also what no run names yet, or names by way of another repository only."""
         changed = self._changed(keys.CODE)
         names = {info.key: info for info in changed if sort_key(info, self.kinds) and info.key.endswith(".json")}
+        if names:
+            self.carrier.hold()  # before the look: what is seen here is relied on
         theirs = {info.key for info in self.carrier.target.list(keys.CODE)} if names else set()
         self.needs.know(theirs)
         waiting = [Need(key, "code") for key in names]
