@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from tracker.errors import KeyNotFound
 from tracker.store import ids, keys
 from tracker.store.base import Store
 
+Each = Callable[[Callable[[str], None], Iterable[str]], object]
+
+
+def _in_turn(note: Callable[[str], None], runs: Iterable[str]) -> None:
+    for run in runs:
+        note(run)
+
 
 def note_change(store: Store, run: str) -> None:
     """Note that a run changes, before the change and after it; readers then read the run itself and not the index.
 
     Every writer calls it that changes a run which may have ended: its documents, its segments, or whether it exists.
-    Each call writes a key of its own, so writers never meet; safe in threads, and harmless where there is no index.
+    Each call writes a key of its own, so writers never meet; safe in threads. Without an index this is a single look:
+    whoever makes one says so before reading any run, so the note after the change finds it.
     """
-    store.put(keys.change_marker(run, ids.new_id()), b"")
+    note_changes(store, [run])
 
 
 @contextmanager
@@ -33,12 +41,11 @@ def changing(store: Store, run: str) -> Iterator[None]:
         note_change(store, run)
 
 
-def note_changes(store: Store, runs: Iterable[str]) -> None:
-    """Note the change of many runs, where the store has an index; without one this is a single request."""
+def note_changes(store: Store, runs: Iterable[str], *, each: Each = _in_turn) -> None:
+    """Note the change of many runs, where the store has an index; ``each`` may do so in threads."""
     names = sorted(set(runs))
     if names and has_index(store):
-        for run in names:
-            note_change(store, run)
+        each(lambda run: store.put(keys.change_marker(run, ids.new_id()), b""), names)
 
 
 def has_index(store: Store) -> bool:
