@@ -348,6 +348,29 @@ def test_a_writer_waits_for_a_sweep(tmp_path: Path) -> None:
     assert seen == [[first]]
 
 
+def test_a_writer_of_other_keys_does_not_wait(tmp_path: Path) -> None:
+    """A sweep names what it may delete; one that relies on everything waits for each."""
+    store = garbage(tmp_path / "store")
+    first, second, *_ = [info.key for info in store.list(keys.OBJECTS)]
+    sweeping = Sweeping(store, [first])
+    sweeping.begin()
+
+    with relying(store, [second]) as gone:
+        assert gone == []
+    sweeping.end()
+
+
+def test_many_keys_take_several_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snapshots first, then what only they needed: one collection is enough."""
+    store = open_store(aged(project_store(tmp_path), hours=48))
+    monkeypatch.setattr(retention_sweep, "MOST", 2)
+
+    assert collect(store, Policy(last=0, grace_s=0), dry_run=False).complete
+
+    assert not list(store.list(keys.OBJECTS))
+    assert not list(store.list(keys.CODE))
+
+
 def test_while_somebody_relies_on_everything(tmp_path: Path) -> None:
     """A sync is at work: nothing is swept, which is told; afterwards it is."""
     store = garbage(tmp_path / "store")

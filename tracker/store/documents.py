@@ -84,11 +84,12 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """``sweeps/<sweep>.json``: payloads that nothing needs are being deleted."""
+    """``sweeps/<sweep>.json``: payloads that nothing needs are being deleted; without ``keys`` it may be any."""
 
     sweep: str
     created: float
     writer: Writer | None = None
+    keys: tuple[str, ...] | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

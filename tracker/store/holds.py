@@ -66,7 +66,7 @@ def holding(store: Store, wanted: Iterable[str]) -> Iterator[None]:
     key = keys.hold_document(hold.hold)
     store.put(key, encode(hold))
     try:
-        _wait(store, key)
+        _wait(store, key, frozenset(named))
         yield
     finally:
         _forget(store, key)
@@ -94,7 +94,7 @@ class Holding:
         """From here on nothing is swept; waits for a sweep that is at work. Doing it again only checks."""
         if self._renewed is None:
             self._put()
-            _wait(self.store, keys.hold_document(self._hold.hold))
+            _wait(self.store, keys.hold_document(self._hold.hold), None)
             threading.Thread(target=self._keep, name="hindsight-holding", daemon=True).start()
         self.check()
 
@@ -140,38 +140,46 @@ def _forget(store: Store, key: str) -> None:
         store.delete([key])
 
 
-def _wait(store: Store, own: str) -> None:
-    """Wait until no sweep is at work. Times are the store's own: that of a key that was just written, and since."""
+def _wait(store: Store, own: str, wanted: frozenset[str] | None) -> None:
+    """Wait until no sweep of these keys, or of any, is at work. Times are the store's own: that of a key that was just
+    written, and since.
+    """
     if not any(True for _ in store.list(keys.SWEEPS)):
         return
     began, now, pause = clock_s(), store.info(own).modified, _FIRST_PAUSE_S
-    while any(_lives(store, info, now, clock_s() - began) for info in store.list(keys.SWEEPS)):
+    while any(_lives(store, info, now, clock_s() - began, wanted) for info in store.list(keys.SWEEPS)):
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-def _lives(store: Store, info: Info, now: float | None, since_s: float) -> bool:
-    """Whether a sweep is at work: its process lives where that can be seen, else it was renewed not long ago."""
+def _lives(store: Store, info: Info, now: float | None, since_s: float, wanted: frozenset[str] | None = None) -> bool:
+    """Whether a sweep is at work: its process lives where that can be seen, else it was renewed not long ago; with
+    ``wanted`` only one that deletes any of these keys.
+    """
     if info.modified is not None and now is not None and info.modified <= now + since_s - SWEEP_LIFE_S:
         return False
     try:
-        writer = decode(store.get(info.key), Sweep, key=info.key).writer
+        sweep = decode(store.get(info.key), Sweep, key=info.key)
     except KeyNotFound:
         return False
     except Corrupt:
         return True
-    return writer is None or not is_visible(writer) or is_alive(writer)
+    if wanted is not None and sweep.keys is not None and wanted.isdisjoint(sweep.keys):
+        return False
+    return sweep.writer is None or not is_visible(sweep.writer) or is_alive(sweep.writer)
 
 
 class Sweeping:
     """Deletes keys that nothing needs, so that writers can see it. ``held`` and then the documents are looked at after
     ``begin``; ``delete`` renews the announcement and takes a batch at a time. ``Conflict`` ends it: another one is at
-    work, or this one was held up for so long that writers may have gone on.
+    work, or this one was held up for so long that writers may have gone on. With ``only`` it deletes no other keys, and
+    those who want others need not wait.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, only: Iterable[str] | None = None) -> None:
         self.store = store
-        self._sweep = Sweep(sweep=ids.new_id(), created=time.time(), writer=this_writer())
+        named = None if only is None else tuple(only)
+        self._sweep = Sweep(sweep=ids.new_id(), created=time.time(), writer=this_writer(), keys=named)
         self._key = keys.sweep_document(self._sweep.sweep)
         self._put_at = 0.0
 

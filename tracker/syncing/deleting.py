@@ -127,7 +127,7 @@ class Deleting:
         before = set(self.source.folders(keys.RUNS))
         if not freed or self._somebody_writes():
             return
-        sweeping, unneeded = Sweeping(self.source), list[str]()
+        sweeping, unneeded = Sweeping(self.source, freed), list[str]()
         try:
             held = held_keys(self.source, sweeping.begin())
             if held is None:

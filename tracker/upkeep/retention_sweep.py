@@ -17,6 +17,7 @@ from tracker.store.processes import is_alive, is_visible
 from tracker.upkeep.reachability import Graph, read_graph
 
 BATCH = 500
+MOST = 10_000  # keys of a sweep, which names them all
 CLOCK_S = 2.0  # stores tell times by the second
 _SILENT_S = 900.0  # a machine that was asleep may come back
 SKEW_S = 60.0
@@ -94,25 +95,31 @@ class Swept:
         """Delete what ``graph`` does not need, after looking again at what changed since it was read."""
         before = oldest_needed(self.store, graph, now=now, grace_s=self.grace_s)
         found = candidates(self.store, before=before)
-        if not doomed(found, graph):
-            self._tell(graph, found)
-            return
+        self._tell(graph, found)
+        gone = doomed(found, graph)
+        try:
+            for start in range(0, len(gone), MOST):  # snapshots first, so that what they need is free in a later one
+                self._sweep(graph, gone[start : start + MOST], before, on_delete)
+        except Conflict as exc:
+            self.problems["objects"] = str(exc)
+
+    def _sweep(
+        self, graph: Graph, found: Sequence[Info], before: float, on_delete: Callable[[Sequence[Info]], None]
+    ) -> None:
+        """Delete those of these keys that still may go; whoever finds others need not wait."""
         pause = _FIRST_PAUSE_S
         for _ in range(_TRIES):
-            sweeping = Sweeping(self.store)
+            sweeping = Sweeping(self.store, [info.key for info in found])
             try:
                 held = held_keys(self.store, sweeping.begin())
                 if held is not None:
                     self._delete(sweeping, graph, found, held, before, on_delete)
                     return
-            except Conflict as exc:
-                self.problems["objects"] = str(exc)
-                return
             finally:
                 sweeping.end()
             time.sleep(pause)
             pause *= 2
-        self.problems["objects"] = "something is being copied into the store, which may need any of them"
+        raise Conflict("something is being copied into the store, which may need any of them")
 
     def _delete(
         self,
