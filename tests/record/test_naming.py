@@ -17,7 +17,7 @@ from tracker.record.context import PROCESS, set_scope
 from tracker.record.origin import Origin
 from tracker.record.run import Run
 from tracker.store import keys
-from tracker.store.documents import CodeDocument, Entry, decode
+from tracker.store.documents import CodeDocument, Entry, Hold, decode
 from tracker.store.holds import Sweeping, has_key, held_keys
 from tracker.store.shipping import ship_documents, shipping
 
@@ -104,16 +104,19 @@ def test_a_call_whose_payloads_the_store_does_not_take_waits_in_the_spool(projec
 
 
 class Watched(Wayward):
-    """A store that notes what is held when a document comes."""
+    """A store that notes what is held when a document comes, and by each hold."""
 
     def __init__(self) -> None:
         super().__init__()
         self.held: dict[str, set[str]] = {}
+        self.holds: list[tuple[str, ...]] = []
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Write a key."""
         if key.startswith(keys.RUNS):
             self.held[key] = held_keys(self, 0.0) or set()
+        if key.startswith(keys.HOLDS):
+            self.holds.append(decode(bytes(data), Hold, key=key).keys)
         super().put(key, data)
 
 
@@ -133,6 +136,17 @@ def test_code_that_came_to_the_spool_late_is_shipped_before_it_is_named_and_held
     run.finish()
 
     assert store.held[code_key(run)] == {early, late}
+
+
+def test_a_snapshot_is_held_only_where_it_was_found(project: Path) -> None:
+    """What the first run stored itself is young, and no sweep takes it while that run is open."""
+    store = Watched()
+    for count in range(2):
+        run = start(store, project)
+        run.finish()
+        assert is_named_and_there(run)
+        code = keys.code_document(code_of(run).snapshot or "")
+        assert [wanted for wanted in store.holds if code in wanted] == [(code,)] * count
 
 
 def test_a_sweep_delays_the_end_of_a_run_once_and_its_code_is_named(
