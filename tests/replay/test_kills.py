@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from tests.replay.programs import Project, make_project, program, truth
-from tracker.replay.asking import plan_replay, read_replay, replay
+from tracker.replay.asking import execute, plan_replay, read_replay, replay
 from tracker.replay.documents import Question
+from tracker.replay.planning import make_plan
 
 TRAIN = """
 import time
@@ -163,3 +164,21 @@ def test_a_plan_is_data(project: Project) -> None:
 
     assert [piece["run"] for piece in document["slices"]] == [piece.run for piece in planned.plan.slices]
     assert document["workers"] == 3
+
+
+def test_what_ends_while_it_is_asked_again_is_not_done_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs of a killed replay may end between the look at the answers and the look for a replay to take up."""
+    question = Question(names=("probe",))
+    first = plan_replay(project.store, question, root=project.folder, workers=2)
+    plans = []
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        plans.append(make_plan(*args, **kwargs))
+        execute(project.store, first)
+        return plans[-1]
+
+    monkeypatch.setattr("tracker.replay.asking.make_plan", slow)
+    again = plan_replay(project.store, question, root=project.folder, workers=2)
+
+    assert [bool(plan.slices) for plan in plans] == [True, False]
+    assert not again.waiting

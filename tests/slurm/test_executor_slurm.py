@@ -92,7 +92,7 @@ class TestContract(ExecutorContract):
         """
         shut(project)
         process = self.begin(project)
-        wait_for(lambda: len(programs(project)) == 2, "no two programs wait", process)
+        wait_for(lambda: len(programs(project)) >= 2, "no two programs wait", process)
         process.kill()
         process.wait()
         (folder,) = (project.url.parent / "jobs").iterdir()
@@ -111,7 +111,7 @@ class TestContract(ExecutorContract):
         """While it is away the jobs go on; nothing is submitted twice, and nothing is told to have failed."""
         shut(project)
         process = self.begin(project)
-        wait_for(lambda: len(programs(project)) == 2, "no two programs wait", process)
+        wait_for(lambda: len(programs(project)) >= 2, "no two programs wait", process)
 
         with engine.controller_away():
             gate_of(project).unlink()

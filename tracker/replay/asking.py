@@ -21,8 +21,9 @@ from tracker.replay.questions import parse_names
 from tracker.replay.slices import DONE, read_result
 from tracker.replay.sources import current_sources
 from tracker.store import keys
-from tracker.store.base import Store
+from tracker.store.base import Info, Store
 
+_PLANNING_TRIES = 3
 _WORST_FIRST: tuple[Fidelity, ...] = ("diverged", "unverified", "close", "exact")
 
 
@@ -135,16 +136,22 @@ def plan_replay(
     A replay of the same question and probes that was not finished, because it or its machine was stopped, is taken up
     where it was left.
     """
-    plan = make_plan(
-        store,
-        question,
-        new_sources=current_sources(root or project_root()) if sources is None else sources,
-        workers=workers or os.cpu_count() or 1,
-        timeout_s=timeout_s,
-        project=project,
-    )
-    plan = msgspec.structs.replace(plan, environment=environment)
-    return _unfinished(store, plan) or Replay(plan)
+    new_sources = current_sources(root or project_root()) if sources is None else sources
+    for _ in range(_PLANNING_TRIES):
+        told = _results(store)
+        plan = make_plan(
+            store,
+            question,
+            new_sources=new_sources,
+            workers=workers or os.cpu_count() or 1,
+            timeout_s=timeout_s,
+            project=project,
+        )
+        plan = msgspec.structs.replace(plan, environment=environment)
+        found = _unfinished(store, plan)
+        if found is not None or told == _results(store):
+            break  # else slices ended meanwhile that the plan may hold once more
+    return found or Replay(plan)
 
 
 def execute(
@@ -197,6 +204,11 @@ def _unfinished(store: Store, plan: Plan) -> Replay | None:
         if same and found.waiting and wanted <= _versions(found.plan):
             return found
     return None
+
+
+def _results(store: Store) -> set[Info]:
+    """What replays have said so far of their slices."""
+    return {info for info in store.list(keys.REPLAYS) if not info.key.endswith("/plan.json")}
 
 
 def _versions(plan: Plan) -> set[tuple[str, str]]:
