@@ -27,6 +27,14 @@ from tests.slurm.cluster import Cluster
 from tracker.replay.asking import replay
 
 
+def children_of(process: subprocess.Popen[bytes]) -> set[str]:
+    """The names of the programs that a process has started."""
+    try:
+        return {each.name() for each in psutil.Process(process.pid).children()}
+    except psutil.Error:
+        return set()
+
+
 class TestContract(ExecutorContract):
     """Slices as tasks of a real Slurm's array."""
 
@@ -100,7 +108,8 @@ class TestContract(ExecutorContract):
         known = set(engine.command("squeue", "-h", "-t", "all", "-o", "%F").split())
 
         again = self.begin(project)
-        wait_for(lambda: not gate_of(project).unlink(missing_ok=True), "the gate stays shut")
+        wait_for(lambda: "squeue" in children_of(again), "it does not follow", again)  # else nothing is left to follow
+        gate_of(project).unlink()
         assert again.wait(240) == 0
         assert set(engine.command("squeue", "-h", "-t", "all", "-o", "%F").split()) == known
         assert (mode, folder.exists()) == (0o700, False)
