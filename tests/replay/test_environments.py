@@ -56,9 +56,9 @@ def test_nothing_recorded_is_nothing_to_build() -> None:
 @pytest.mark.parametrize(
     ("name", "version"),
     [
-        ("--index-url=http://elsewhere", "1.0"),
+        ("--find-links=http://elsewhere", "1.0"),
         ("-r", "/etc/passwd"),
-        ("numpy", "1.0\n--extra-index-url http://elsewhere"),
+        ("numpy", "1.0\n--find-links http://elsewhere"),
         ("numpy", "1.0 @ https://elsewhere/x.whl\n-e ."),
         ("numpy @ https://elsewhere/x.whl #", "1"),
         ("numpy", ""),
