@@ -17,8 +17,9 @@ from tracker.record.context import PROCESS, set_scope
 from tracker.record.origin import Origin
 from tracker.record.run import Run
 from tracker.store import keys
+from tracker.store.base import has
 from tracker.store.documents import CodeDocument, Entry, Hold, decode
-from tracker.store.holds import Sweeping, has_key, held_keys
+from tracker.store.holds import Sweeping, held_keys
 from tracker.store.shipping import ship_documents, shipping
 
 PATIENCE_S = 60.0
@@ -68,7 +69,7 @@ def is_named_and_there(run: Run) -> bool:
     """Whether the run names a snapshot, without a problem, and the store has that."""
     code = code_of(run)
     assert code.snapshot is not None
-    return code.problem is None and has_key(run.store, keys.code_document(code.snapshot))
+    return code.problem is None and has(run.store, keys.code_document(code.snapshot))
 
 
 def test_code_that_waits_in_the_spool_is_not_named_before_it_is_shipped(project: Path) -> None:
@@ -79,7 +80,7 @@ def test_code_that_waits_in_the_spool_is_not_named_before_it_is_shipped(project:
     assert run.code_taken.wait(PATIENCE_S)
     store.refused = "nothing"
 
-    assert not has_key(store, code_key(run))
+    assert not has(store, code_key(run))
     assert run.is_away
     run.finish()
     assert is_named_and_there(run)
@@ -129,7 +130,7 @@ def test_code_that_came_to_the_spool_late_is_shipped_before_it_is_named_and_held
     run.spool.put(early, b"{}")
     with shipping(store, run.spool):
         assert held_keys(store, 0.0) == {early}
-        assert has_key(store, early)
+        assert has(store, early)
         run.spool.put(late, b"{}")
         run.spool.put(code_key(run), b"{}")
         assert ship_documents(store, run.spool, run.id) == [code_key(run)]

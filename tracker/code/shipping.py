@@ -15,7 +15,7 @@ from tracker.code.bundle import write_bundle
 from tracker.code.worktree import Captured, commit_of_tree, write_commit
 from tracker.errors import CodeError, DamagedDocument, KeyExists, KeyNotFound
 from tracker.store import keys
-from tracker.store.base import Store
+from tracker.store.base import Store, has
 from tracker.store.documents import Snapshot, decode, encode
 from tracker.store.holds import relying
 
@@ -46,11 +46,7 @@ def ship(store: Store, captured: Captured) -> bool:
 
 def is_shipped(store: Store, snapshot: str) -> bool:
     """Whether a store has the whole of a snapshot."""
-    try:
-        store.info(keys.code_document(snapshot))
-    except KeyNotFound:
-        return False
-    return True
+    return has(store, keys.code_document(snapshot))
 
 
 def read_snapshot(store: Store, snapshot: str) -> Snapshot:

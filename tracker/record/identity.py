@@ -103,15 +103,6 @@ def run_of_launch(store: Store, launch_key: str) -> str | None:
         return None
 
 
-def has_run(store: Store, run: str) -> bool:
-    """Whether the store knows the run already."""
-    try:
-        store.info(keys.run_document(run))
-    except NotFound:
-        return False
-    return True
-
-
 def claim_document(store: Store, identity: Identity, run: str, now: float) -> RunDocument:
     """The run's document: written now, or found when this is a further attempt."""
     document = RunDocument(

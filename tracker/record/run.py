@@ -20,7 +20,7 @@ from tracker.config import Settings
 from tracker.errors import HindsightError, Unavailable
 from tracker.record.background import BACKGROUND
 from tracker.record.context import set_scope
-from tracker.record.identity import Identity, Membership, claim_attempt, claim_document, claim_id, has_run, membership
+from tracker.record.identity import Identity, Membership, claim_attempt, claim_document, claim_id, membership
 from tracker.record.log import log
 from tracker.record.recorder import CLOSED, Recorder
 from tracker.record.scope import Frame
@@ -29,7 +29,7 @@ from tracker.record.shipping import Shipper, away
 from tracker.record.spool import spool_for
 from tracker.secrets import mask_text
 from tracker.store import ids, keys
-from tracker.store.base import Store
+from tracker.store.base import Store, has
 from tracker.store.changes import changing, note_change
 from tracker.store.documents import (
     CodeDocument,
@@ -123,7 +123,7 @@ class Run:
         """
         named = identity.run is not None or identity.launch_key is not None
         is_older = ids.created_ms(self.id) < int(self.started * 1000)
-        if named and home is self.store and (is_older or has_run(home, self.id)):
+        if named and home is self.store and (is_older or has(home, keys.run_document(self.id))):
             return changing(home, self.id)
         return nullcontext()
 

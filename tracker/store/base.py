@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
-from tracker.errors import BadKey, InputError
+from tracker.errors import BadKey, InputError, KeyNotFound
 from tracker.store import keys
 
 
@@ -87,3 +87,12 @@ def check_range(key: str, start: int, length: int) -> None:
     """Refuse a range that no bytes can have."""
     if start < 0 or length < 0:
         raise InputError(f"{length} bytes from {start} of {key} cannot be read: expected numbers from 0")
+
+
+def has(store: Store, key: str) -> bool:
+    """Whether a store has a key; one request."""
+    try:
+        store.info(key)
+    except KeyNotFound:
+        return False
+    return True

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from tracker.errors import KeyNotFound
 from tracker.store import ids, keys
-from tracker.store.base import Store
+from tracker.store.base import Store, has
 
 Each = Callable[[Callable[[str], None], Iterable[str]], object]
 
@@ -50,8 +49,4 @@ def note_changes(store: Store, runs: Iterable[str], *, each: Each = _in_turn) ->
 
 def has_index(store: Store) -> bool:
     """Whether the store was ever compacted, and its index was not deleted since."""
-    try:
-        store.info(keys.INDEX_FORMAT)
-    except KeyNotFound:
-        return False
-    return True
+    return has(store, keys.INDEX_FORMAT)

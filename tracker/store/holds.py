@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 from tracker.errors import Conflict, Corrupt, KeyNotFound, Unavailable
 from tracker.store import ids, keys
-from tracker.store.base import Info, Store
+from tracker.store.base import Info, Store, has
 from tracker.store.documents import Hold, Sweep, decode, encode
 from tracker.store.processes import is_alive, is_visible, this_writer
 
@@ -52,7 +52,7 @@ def relying(store: Store, wanted: Iterable[str]) -> Iterator[list[str]]:
     """
     named = tuple(dict.fromkeys(wanted))
     with holding(store, named):
-        yield [key for key in named if not has_key(store, key)]
+        yield [key for key in named if not has(store, key)]
 
 
 @contextmanager
@@ -252,12 +252,3 @@ def is_expired(info: Info, hold: Hold | None, *, now: float) -> bool:
         return not is_alive(hold.writer)
     life_s = EVERYTHING_LIFE_S if hold is not None and hold.everything else HOLD_LIFE_S
     return info.modified is not None and now - info.modified > life_s
-
-
-def has_key(store: Store, key: str) -> bool:
-    """Whether a store has a key."""
-    try:
-        store.info(key)
-    except KeyNotFound:
-        return False
-    return True

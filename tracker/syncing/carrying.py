@@ -111,12 +111,3 @@ class Carrier:
 def is_local(store: Store) -> bool:
     """Whether the store answers without a server."""
     return store.local_path(keys.FORMAT) is not None or store.url.startswith("memory:")
-
-
-def has(store: Store, key: str) -> bool:
-    """Whether a store has a key."""
-    try:
-        store.info(key)
-    except KeyNotFound:
-        return False
-    return True

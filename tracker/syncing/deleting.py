@@ -9,12 +9,12 @@ from contextlib import suppress
 
 from tracker.errors import Conflict, Corrupt, KeyNotFound
 from tracker.store import documents, keys
-from tracker.store.base import Info, Store
+from tracker.store.base import Info, Store, has
 from tracker.store.changes import changing
 from tracker.store.holds import Sweeping, held_keys
 from tracker.store.kinds import Kind
 from tracker.store.objects import hash_key
-from tracker.syncing.carrying import Carrier, has
+from tracker.syncing.carrying import Carrier
 from tracker.syncing.catalogue import Item, Told, sort_key
 from tracker.syncing.journals import covered
 from tracker.syncing.record import Record

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 
 from tracker.store import keys
-from tracker.store.base import Info
+from tracker.store.base import Info, has
 from tracker.store.changes import note_changes
 from tracker.store.kinds import Kind, Need
 from tracker.store.memory import MemoryStore
 from tracker.store.sealing import seal
-from tracker.syncing.carrying import Carrier, has
+from tracker.syncing.carrying import Carrier
 from tracker.syncing.catalogue import Item, Rank, Told, sort_key
 from tracker.syncing.journals import covered
 from tracker.syncing.looking import Looking, Work, remembered

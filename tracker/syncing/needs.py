@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from tracker.errors import BadKey, Corrupt, KeyNotFound
 from tracker.store import keys
-from tracker.store.base import Info
+from tracker.store.base import Info, has
 from tracker.store.documents import Snapshot
 from tracker.store.kinds import Kind, Need
-from tracker.syncing.carrying import Carrier, has
+from tracker.syncing.carrying import Carrier
 from tracker.syncing.catalogue import Item, Rank, sort_key
 from tracker.syncing.copying import bundle_needs
 

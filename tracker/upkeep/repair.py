@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from tracker.errors import BadKey, Corrupt, KeyExists, KeyNotFound
 from tracker.replay.kinds import ALL_KINDS
 from tracker.store import keys
-from tracker.store.base import Info, Store
+from tracker.store.base import Info, Store, has
 from tracker.store.changes import note_changes
 from tracker.store.format import require_format
 from tracker.store.inspection import Finding, inspect
 from tracker.store.kinds import Kind
 from tracker.store.verify import CheckCode, Report, verify
-from tracker.syncing.carrying import has
 from tracker.syncing.catalogue import Item, read_document, sort_key
 from tracker.syncing.copying import checked
 
