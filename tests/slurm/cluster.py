@@ -93,9 +93,11 @@ class Cluster:
     def controller_away(self) -> Iterator[None]:
         """Stop slurmctld for the duration of the block, and start it again with its state; nodes and jobs go on."""
         _stop(self.daemons["slurmctld"])  # killed, it would forget which jobs it had started, and drain the node
-        yield
-        self.daemons["slurmctld"] = _start(self.folder, ["slurmctld", "-D"], {"SLURM_CONF": self.configuration})
-        wait_until(lambda: self.command("scontrol", "ping", check=False).endswith("UP"), self.log)
+        try:
+            yield
+        finally:
+            self.daemons["slurmctld"] = _start(self.folder, ["slurmctld", "-D"], {"SLURM_CONF": self.configuration})
+            wait_until(lambda: self.command("scontrol", "ping", check=False).endswith("UP"), self.log)
 
     @contextlib.contextmanager
     def node_away(self) -> Iterator[None]:
@@ -106,9 +108,11 @@ class Cluster:
                 os.kill(process, signal.SIGKILL)
         self.daemons["slurmd"].wait()
         self.command("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")  # not after SlurmdTimeout
-        yield
-        self.daemons["slurmd"] = _start_node(self)
-        wait_until(lambda: self.command("sinfo", "-h", "-p", "main", "-o", "%T") in ("idle", "mixed"), self.log)
+        try:
+            yield
+        finally:
+            self.daemons["slurmd"] = _start_node(self)
+            wait_until(lambda: self.command("sinfo", "-h", "-p", "main", "-o", "%T") in ("idle", "mixed"), self.log)
 
     def state(self, job: str) -> str:
         """RUNNING, PENDING, COMPLETED and so on; of an array the states of its tasks, without repetition."""
