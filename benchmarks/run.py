@@ -1,8 +1,8 @@
-"""Run the benchmarks side by side with other trackers; print one table and write RESULTS.md.
+"""Run the benchmarks side by side with other trackers; print their tables and write RESULTS.md.
 
 python benchmarks/run.py                                everything
-python benchmarks/run.py --only log_latency --ours      one benchmark of this project alone, nothing written
-python benchmarks/run.py --only sync --results FILE     one benchmark with everybody, written to a file of its own
+python benchmarks/run.py --only sync many_runs          some, with everybody; the others stay in RESULTS.md as they are
+python benchmarks/run.py --only log_latency --ours      this project alone, nothing written
 """
 
 from __future__ import annotations
@@ -17,35 +17,41 @@ from pathlib import Path
 from cases import ALL
 from harness.environments import Environment, Environments, InstallFailed, base_python
 from harness.machine import describe
+from harness.measurement import Measurement, load_measurement
 from harness.model import Case, Subject, load_case, load_subject
 from harness.processes import BENCHMARKS, PROJECT, Job, MeasurementFailed, adopt_orphans, remove_folder, run_job
-from harness.report import OURS, Results, as_markdown, as_text, missed, remarks, table
+from harness.report import OURS, as_markdown, as_text, missed
 from subjects import EVERYBODY, LEFT_OUT
 
 RESULTS = BENCHMARKS / "RESULTS.md"
+MEASURED = BENCHMARKS / "results"
 
 
 def main() -> int:
     """Exit code 0 when all of ours was measured, whatever the figures; with ``--strict`` a missed budget is 1."""
     options = _options()
     cases = [load_case(name) for name in options.only or ALL]
-    wanted = [name for name in _columns(cases) if _is_wanted(name, options)]
-    results = Results(notes=dict(LEFT_OUT))
     adopt_orphans()
     options.venv.mkdir(parents=True, exist_ok=True)
-    results.machine = describe(options.venv)
-    environments = _install(wanted, cases, options, results)
+    environments, problems = _install([name for name in _columns(cases) if _is_wanted(name, options)], cases, options)
+    keep = not (options.ours or options.subjects or options.rounds or options.python)
+    found = []
     with tempfile.TemporaryDirectory(dir=options.venv, prefix="work-") as work:
         for case in cases:
-            _run_case(case, environments, Path(work), results, rounds=options.rounds)
-    cells = table(results, cases, wanted)
-    print("\n" + as_text(cells) + "\n\n" + "\n".join(remarks(results, cases)))
-    whole = not options.ours and not options.only and not options.subjects
-    written: Path | None = options.results or (RESULTS if whole else None)
-    if written is not None:
-        written.write_text(as_markdown(results, cases, cells))
-        print(f"\nwritten to {written}")
-    return _exit_code(results, cases, strict=options.strict)
+            measured = _measure(case, environments, problems, Path(work), rounds=options.rounds)
+            found.append((case, measured))
+            if keep:
+                measured.save(MEASURED)
+                _write_report()
+    print("\n" + "\n\n".join(as_text(case, measured) for case, measured in found))
+    broken = any(OURS in measured.problems for _, measured in found)
+    return int(broken or (options.strict and any(missed(case, measured) for case, measured in found)))
+
+
+def _write_report() -> None:
+    """RESULTS.md, of what was measured now and before."""
+    loaded = [(case, load_measurement(MEASURED, case.name)) for case in map(load_case, ALL)]
+    RESULTS.write_text(as_markdown([(case, found) for case, found in loaded if found is not None], LEFT_OUT))
 
 
 def _options() -> argparse.Namespace:
@@ -58,7 +64,6 @@ def _options() -> argparse.Namespace:
         "--python", type=Path, help="an interpreter that has this project installed; nothing is installed for ours then"
     )
     parser.add_argument("--venv", type=Path, default=PROJECT / ".venv-bench", help="where the environments are made")
-    parser.add_argument("--results", type=Path, help="where the table is written, also when only a part is measured")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a budget is missed")
     return parser.parse_args()
 
@@ -77,11 +82,11 @@ def _is_wanted(name: str, options: argparse.Namespace) -> bool:
 
 
 def _install(
-    names: list[str], cases: list[Case], options: argparse.Namespace, results: Results
-) -> dict[str, Environment]:
-    """The environments of those subjects that can be installed; the others become a remark."""
+    names: list[str], cases: list[Case], options: argparse.Namespace
+) -> tuple[dict[str, Environment], dict[str, str]]:
+    """The environments of those subjects that can be installed, and why the others cannot."""
     makers = Environments(options.venv, python=base_python(), ours=options.python)
-    found = {}
+    found, problems = {}, {}
     for name in names:
         subject = load_subject(name)
         _say(f"environment of {name}")
@@ -89,21 +94,24 @@ def _install(
             found[name] = makers.of(subject)
             for case in cases if subject.requirements or subject.ours else ():
                 makers.add(found[name].python, case.needs if name in case.subjects else ())
-            results.versions[name] = found[name].version
         except InstallFailed as exc:
-            results.problems["install", name] = str(exc)
-    return found
+            problems[name] = str(exc)
+    return found, problems
 
 
-def _run_case(
-    case: Case, environments: dict[str, Environment], work: Path, results: Results, *, rounds: int | None
-) -> None:
-    """All rounds of a case, subjects interleaved; one that fails twice is not asked again."""
+def _measure(
+    case: Case, environments: dict[str, Environment], problems: dict[str, str], work: Path, *, rounds: int | None
+) -> Measurement:
+    """All rounds of a case, subjects interleaved; one that fails is not asked again."""
     taking_part = [load_subject(name) for name in environments if name in case.subjects]
+    found = Measurement(case.name, machine=describe(work))
+    found.problems = {name: reason for name, reason in problems.items() if name in case.subjects}
+    found.versions = {subject.name: environments[subject.name].version for subject in taking_part}
     for round_number in range(rounds or case.rounds):
         for subject in _rotated(taking_part, round_number):
-            if (case.name, subject.name) not in results.problems:
-                _run_one(case, subject, environments[subject.name], work, results, round_number)
+            if subject.name not in found.problems:
+                _run_one(case, subject, environments[subject.name], work, found, round_number)
+    return found
 
 
 def _rotated(subjects: list[Subject], by: int) -> Iterator[Subject]:
@@ -113,17 +121,17 @@ def _rotated(subjects: list[Subject], by: int) -> Iterator[Subject]:
 
 
 def _run_one(
-    case: Case, subject: Subject, environment: Environment, work: Path, results: Results, round_number: int
+    case: Case, subject: Subject, environment: Environment, work: Path, found: Measurement, round_number: int
 ) -> None:
     kept = case.name if case.keep_folder else f"{case.name}-{round_number}"
     folder = work / f"{kept}-{subject.name}"
     job = Job(case.name, subject.name, round_number, environment.python, folder, subject.environment, case.timeout_s)
     begin = time.monotonic()
-    problem = ""
     try:
-        results.add(case.name, subject.name, run_job(job))
+        found.add(subject.name, run_job(job))
     except MeasurementFailed as exc:
-        problem = results.problems[case.name, subject.name] = str(exc)
+        found.problems[subject.name] = str(exc)
+    problem = found.problems.get(subject.name, "")
     _say(f"{case.name} round {round_number + 1} {subject.name} {time.monotonic() - begin:.1f} s {problem}")
     if not case.keep_folder:
         remove_folder(folder)
@@ -131,11 +139,6 @@ def _run_one(
 
 def _say(text: str) -> None:
     print(text.rstrip(), file=sys.stderr, flush=True)
-
-
-def _exit_code(results: Results, cases: list[Case], *, strict: bool) -> int:
-    broken = any(subject == OURS for _, subject in results.problems)
-    return int(broken or (strict and bool(missed(results, cases))))
 
 
 if __name__ == "__main__":

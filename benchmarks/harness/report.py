@@ -1,54 +1,29 @@
-"""One table of all figures: ours against its budget, and how many times better or worse the others are."""
+"""Tables of figures: ours against its budget, and how many times better or worse the others are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from harness.model import Case, Figures, Row
-from harness.stats import median_by_key
+from harness.measurement import Measurement
+from harness.model import Case, Row
 
 BASELINES = ("nothing", "bare")
 OURS = "hindsight"
 
 
-@dataclass
-class Results:
-    """Figures of every round by case and subject, and what went wrong."""
-
-    rounds: dict[tuple[str, str], list[dict[str, float]]] = field(default_factory=dict)
-    problems: dict[tuple[str, str], str] = field(default_factory=dict)
-    remarks: dict[tuple[str, str], str] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    machine: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-
-    def add(self, case: str, subject: str, figures: Figures) -> None:
-        numbers = {key: value for key, value in figures.items() if isinstance(value, (int, float))}
-        self.rounds.setdefault((case, subject), []).append(numbers)
-        if "remark" in figures:
-            self.remarks[case, subject] = str(figures["remark"])
-
-    def median(self, case: str, subject: str) -> dict[str, float]:
-        return median_by_key(self.rounds.get((case, subject), []))
-
-    def spread(self, case: str, subject: str, key: str) -> tuple[float, float] | None:
-        found = [figures[key] for figures in self.rounds.get((case, subject), []) if key in figures]
-        return (min(found), max(found)) if found else None
+def table(case: Case, found: Measurement) -> list[list[str]]:
+    """The table of a case as cells, head first; a column for each subject that was measured or failed."""
+    others = [name for name in case.subjects if name != OURS and (name in found.rounds or name in found.problems)]
+    head = ["what", "unit", "budget", OURS, "rounds", "verdict", *others]
+    return [head, *(_line(found, row, others) for row in case.rows)]
 
 
-def table(results: Results, cases: Sequence[Case], columns: Sequence[str]) -> list[list[str]]:
-    """The table as cells, head first."""
-    head = ["what", "unit", "budget", OURS, "rounds", "verdict", *(name for name in columns if name != OURS)]
-    return [head, *(_line(results, case, row, columns) for case in cases for row in case.rows)]
-
-
-def _line(results: Results, case: Case, row: Row, columns: Sequence[str]) -> list[str]:
-    ours = results.median(case.name, OURS).get(row.key)
-    others = [_other(results, case, row, name, ours) for name in columns if name != OURS]
+def _line(found: Measurement, row: Row, others: Sequence[str]) -> list[str]:
+    ours = found.median(OURS).get(row.key)
     budget = "" if row.budget is None else f"{'≤' if row.better == 'less' else '≥'} {number(row.budget, row)}"
-    shown = _missing(results, case, OURS) if ours is None else number(ours, row)
-    return [row.what, row.unit, budget, shown, _spread(results, case, row), verdict(row, ours), *others]
+    shown = _missing(found, OURS) if ours is None else number(ours, row)
+    cells = [_other(found, row, name, ours) for name in others]
+    return [row.what, row.unit, budget, shown, _spread(found, row), verdict(row, ours), *cells]
 
 
 def verdict(row: Row, ours: float | None) -> str:
@@ -59,34 +34,31 @@ def verdict(row: Row, ours: float | None) -> str:
     return f"{'met' if row.met(ours) else 'MISSED'} ({times(share)} of budget)"
 
 
-def missed(results: Results, cases: Iterable[Case]) -> list[str]:
+def missed(case: Case, found: Measurement) -> list[str]:
     """The names of rows whose budget is missed or was not measured."""
-    lines = []
-    for case in cases:
-        if (case.name, OURS) not in results.rounds and (case.name, OURS) not in results.problems:
-            continue
-        figures = results.median(case.name, OURS)
-        for row in case.rows:
-            if row.budget is not None and (row.key not in figures or not row.met(figures[row.key])):
-                lines.append(f"{case.name}: {row.what}")
-    return lines
+    if OURS not in found.rounds and OURS not in found.problems:
+        return []
+    ours = found.median(OURS)
+    return [
+        row.what for row in case.rows if row.budget is not None and not (row.key in ours and row.met(ours[row.key]))
+    ]
 
 
-def _other(results: Results, case: Case, row: Row, name: str, ours: float | None) -> str:
-    value = results.median(case.name, name).get(row.key)
+def _other(found: Measurement, row: Row, name: str, ours: float | None) -> str:
+    value = found.median(name).get(row.key)
     if value is None:
-        return _missing(results, case, name)
+        return _missing(found, name)
     ratio = row.ratio(ours, value) if ours is not None and row.compare and name not in BASELINES else None
     return number(value, row) + (f" ({times(ratio)}×)" if ratio else "")
 
 
-def _missing(results: Results, case: Case, name: str) -> str:
-    return "failed" if (case.name, name) in results.problems or ("install", name) in results.problems else ""
+def _missing(found: Measurement, name: str) -> str:
+    return "failed" if name in found.problems else ""
 
 
-def _spread(results: Results, case: Case, row: Row) -> str:
-    found = results.spread(case.name, OURS, row.key)
-    return f"{number(found[0], row)} – {number(found[1], row)}" if found and found[0] != found[1] else ""
+def _spread(found: Measurement, row: Row) -> str:
+    ends = found.spread(OURS, row.key)
+    return f"{number(ends[0], row)} – {number(ends[1], row)}" if ends and ends[0] != ends[1] else ""
 
 
 def number(value: float, row: Row) -> str:
@@ -103,42 +75,52 @@ def times(ratio: float) -> str:
     return f"{ratio:,.0f}" if ratio >= 10 else f"{float(f'{ratio:.2g}'):g}"
 
 
-def as_text(cells: list[list[str]]) -> str:
-    """The table for a terminal."""
+def as_text(case: Case, found: Measurement) -> str:
+    """The table for a terminal, with what it cannot say below."""
+    cells = table(case, found)
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    cells.insert(1, ["-" * width for width in widths])
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    return "\n".join([case.name, *lines, *remarks(case, found)])
 
 
-def as_markdown(results: Results, cases: Sequence[Case], cells: list[list[str]]) -> str:
-    """The whole of RESULTS.md."""
-    machine = "\n".join(f"- {name}: {value}" for name, value in results.machine.items())
-    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items() if version)
-    head, *lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells]
-    rule = "|" + "---|" * len(cells[0])
+def as_markdown(measured: Sequence[tuple[Case, Measurement]], notes: dict[str, str]) -> str:
+    """The whole of RESULTS.md: a section for each case, each with the time, commit and machine of its measurement."""
     parts = [
         "# Results",
         "Written by `python benchmarks/run.py`; do not edit. Medians over rounds, every subject in its own process and "
         "environment; in brackets: how many times better hindsight is (below 1: worse). How: [README.md](README.md).",
-        machine,
-        f"Versions: {versions}.",
-        "\n".join([head, rule, *lines]),
-        *_remarks(results, cases),
+        "\n".join(f"- {name}: {reason}." for name, reason in notes.items()),
+        _all_missed(measured),
     ]
+    for case, found in measured:
+        head, *lines = [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table(case, found)
+        ]
+        parts += [
+            f"## {case.name}",
+            _measured_on(found),
+            "\n".join([head, "|" + "---|" * (head.count(" | ") + 1), *lines]),
+        ]
+        parts.append("\n".join(f"- {line}" for line in remarks(case, found)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def remarks(results: Results, cases: Sequence[Case]) -> list[str]:
-    """What the table cannot say: baselines, subjects that failed or were left out, missed budgets."""
-    lines = [f"{case.name}: baseline is {case.baseline}." for case in cases if case.baseline]
-    lines += [f"{name}: {reason}." for name, reason in results.notes.items()]
-    lines += [f"{subject} failed in {case}: {reason}" for (case, subject), reason in results.problems.items()]
-    lines += [f"{subject} in {case}: {remark}." for (case, subject), remark in results.remarks.items()]
-    over = missed(results, cases)
-    if not any(subject == OURS for _, subject in results.rounds):
-        return lines
-    return [*lines, f"Missed: {'; '.join(over)}." if over else "Every budget is met."]
+def _all_missed(measured: Sequence[tuple[Case, Measurement]]) -> str:
+    lines = [f"- {case.name}: {row}" for case, found in measured for row in missed(case, found)]
+    return "\n".join(["Budgets missed:", "", *lines] if lines else ["Every budget is met."])
 
 
-def _remarks(results: Results, cases: Sequence[Case]) -> list[str]:
-    return ["\n".join(f"- {line}" for line in remarks(results, cases))]
+def _measured_on(found: Measurement) -> str:
+    machine = "; ".join(f"{name} {value}" for name, value in found.machine.items())
+    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items() if version)
+    return f"{machine[:1].upper()}{machine[1:]}. Versions: {versions}."
+
+
+def remarks(case: Case, found: Measurement) -> list[str]:
+    """What the table cannot say: the baseline, subjects that failed, what their figures leave out, missed budgets."""
+    lines = [f"Baseline is {case.baseline}."] if case.baseline else []
+    lines += [f"{subject} failed: {reason}" for subject, reason in found.problems.items()]
+    lines += [f"{subject}: {remark}." for subject, remark in found.remarks.items()]
+    over = missed(case, found)
+    return [*lines, f"Missed: {'; '.join(over)}."] if over else lines

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from cases import ALL
 from harness.loops import metric_rows, plain_loop, timed_loop
+from harness.measurement import Measurement, load_measurement
 from harness.model import Case, Row, Subject, load_case, load_subject, matching_bytes
 from harness.processes import Job, MeasurementFailed, run_job
-from harness.report import Results, as_markdown, missed, table, verdict
+from harness.report import as_markdown, missed, table, verdict
 from harness.stats import median_by_key, percentile
 from subjects import EVERYBODY
 
@@ -48,28 +49,39 @@ def test_a_verdict_knows_which_direction_is_good() -> None:
 
 def test_ratios_say_how_many_times_better_ours_is() -> None:
     """Twice the time and half the rate are both two times worse."""
-    results = Results()
-    results.add("some", "hindsight", {"p50": 1.0, "rate": 2.0})
-    results.add("some", "other", {"p50": 2.0, "rate": 1.0})
+    found = Measurement("some")
+    found.add("hindsight", {"p50": 1.0, "rate": 2.0})
+    found.add("other", {"p50": 2.0, "rate": 1.0})
 
-    cells = table(results, [_case(LESS, MORE)], ["hindsight", "other"])
+    cells = table(_case(LESS, MORE), found)
 
     assert [line[-1] for line in cells] == ["other", "2 (2×)", "1 (2×)"]
 
 
 def test_a_failed_subject_is_shown_and_a_failed_budget_is_named() -> None:
     """A library that fails is a cell and a remark; ours failing misses its budgets."""
-    results = Results()
-    results.problems["some", "other"] = "no such library"
-    results.problems["some", "hindsight"] = "ended"
+    found = Measurement("some", problems={"other": "no such library", "hindsight": "ended"})
     case = _case(LESS)
 
-    cells = table(results, [case], ["hindsight", "other"])
-    text = as_markdown(results, [case], cells)
+    cells = table(case, found)
+    text = as_markdown([(case, found)], {})
 
     assert cells[1][3] == cells[1][-1] == "failed"
-    assert "other failed in some: no such library" in text
-    assert missed(results, [case]) == ["some: a call"]
+    assert "other failed: no such library" in text
+    assert missed(case, found) == ["a call"]
+    assert "- some: a call" in text
+
+
+def test_a_case_is_kept_by_itself(tmp_path: Path) -> None:
+    """What was saved is what is loaded, and a second measurement replaces the first."""
+    found = Measurement("some", machine={"date": "today"}, versions={"hindsight": "1"}, problems={"other": "none"})
+    found.add("hindsight", {"p50": 9.0})
+    found.save(tmp_path)
+    found.add("hindsight", {"p50": 1.0, "remark": "in a hurry"})
+    found.save(tmp_path)
+
+    assert load_measurement(tmp_path, "some") == found
+    assert load_measurement(tmp_path, "other") is None
 
 
 def test_every_statement_of_every_subject_compiles() -> None:
