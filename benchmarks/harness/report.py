@@ -39,9 +39,8 @@ def missed(case: Case, found: Measurement) -> list[str]:
     if OURS not in found.rounds and OURS not in found.problems:
         return []
     ours = found.median(OURS)
-    return [
-        row.what for row in case.rows if row.budget is not None and not (row.key in ours and row.met(ours[row.key]))
-    ]
+    kept = {row.key for row in case.rows if row.key in ours and row.met(ours[row.key])}
+    return [row.what for row in case.rows if row.budget is not None and row.key not in kept]
 
 
 def _other(found: Measurement, row: Row, name: str, ours: float | None) -> str:
@@ -94,16 +93,14 @@ def as_markdown(measured: Sequence[tuple[Case, Measurement]], notes: dict[str, s
         _all_missed(measured),
     ]
     for case, found in measured:
-        head, *lines = [
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table(case, found)
-        ]
-        parts += [
-            f"## {case.name}",
-            _measured_on(found),
-            "\n".join([head, "|" + "---|" * (head.count(" | ") + 1), *lines]),
-        ]
+        parts += [f"## {case.name}", _measured_on(found), _markdown_table(table(case, found))]
         parts.append("\n".join(f"- {line}" for line in remarks(case, found)))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown_table(cells: list[list[str]]) -> str:
+    head, *lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in cells]
+    return "\n".join([head, "|" + "---|" * len(cells[0]), *lines])
 
 
 def _all_missed(measured: Sequence[tuple[Case, Measurement]]) -> str:
