@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 
@@ -115,6 +116,18 @@ def test_a_damaged_document_hides_no_neighbour(store: Store) -> None:
 
     with pytest.warns(DamageWarning, match=f"left out runs/{bad}/run.json"):
         found = scan(store)
+
+    assert [view.run for view in found] == [good]
+
+
+def test_a_time_that_no_calendar_has_hides_no_neighbour(store: Store) -> None:
+    """Whoever wrote it: the document is damaged."""
+    good, bad = make_run(store), make_run(store)
+    document = json.loads(store.get(keys.run_document(bad)))
+    store.put(keys.run_document(bad), json.dumps(document | {"created": 1e18}).encode())
+
+    with pytest.warns(DamageWarning, match=f"left out runs/{bad}/run.json"):
+        found = runs(store)
 
     assert [view.run for view in found] == [good]
 

@@ -63,6 +63,20 @@ def test_a_damaged_page_is_left_out_or_read_right(store: Store) -> None:
     assert frame["step"].tolist()[-20:] == [*range(10, 30)]
 
 
+def test_two_columns_of_one_name_are_damage(store: Store) -> None:
+    """Which of them holds the values is not guessed."""
+    key = three_segments(store)[1]
+    table = pq.read_table(pa.BufferReader(store.get(key)))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.append_column(table.schema.field("loss"), table["loss"]), sink)
+    store.put(key, sink.getvalue().to_pybytes())
+
+    with pytest.warns(DamageWarning, match=f"left out {key}.*two columns have one name"):
+        frame = dataframe(store, "loss")
+
+    assert frame["step"].tolist() == [*range(10), *range(20, 30)]
+
+
 @pytest.mark.parametrize(("stated", "labels"), [({"path": ["epoch", "step"]}, None), ({}, "[1"), ({}, "[1]")])
 def test_metadata_that_contradicts_itself_is_damage(
     store: Store, stated: dict[str, object], labels: str | None

@@ -8,7 +8,7 @@ import msgspec
 
 from tracker.store import keys
 from tracker.store.base import Store
-from tracker.store.documents import decode
+from tracker.store.documents import UnixSeconds, decode
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,7 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: str
     number: int
     position: Position
-    created: float
+    created: UnixSeconds
     elapsed_s: float  # run time of the attempt so far
     block_s: float  # how long the block took
     cost_s: float  # what taking this checkpoint cost the training

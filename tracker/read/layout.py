@@ -108,6 +108,8 @@ def parse(schema: pa.Schema) -> Layout:
 
 
 def _parse(schema: pa.Schema) -> Layout:
+    if len(set(schema.names)) < len(schema.names):
+        raise ValueError("two columns have one name")
     fields = [(each.name, {k.decode(): v.decode() for k, v in (each.metadata or {}).items()}) for each in schema]
     by_role: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for name, about in fields:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from tracker.store.documents import UnixSeconds
+
 Fidelity = Literal["exact", "close", "diverged", "unverified"]
 """``exact``: everything that could be compared agrees bit for bit. ``close``: within the stated tolerance.
 ``diverged``: something differs. ``unverified``: there was nothing to compare, or something is known to be missing."""
@@ -59,7 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``replays/<replay>/plan.json``"""
 
     replay: str
-    created: float
+    created: UnixSeconds
     question: Question
     workers: int
     runs: tuple[PlannedRun, ...] = ()

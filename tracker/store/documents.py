@@ -10,7 +10,7 @@ import base64
 import math
 import os
 import threading
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -23,11 +23,15 @@ Status = Literal["running", "finished", "failed", "killed", "preempted", "lost"]
 """How a run or attempt stands; ``lost``: no sign of life and no end, and nobody can know more."""
 
 
+UnixSeconds = Annotated[float, msgspec.Meta(ge=0, lt=253_402_300_800)]
+"""A time of the calendar, up to the year 9999; a document with another one is damaged."""
+
+
 class Format(msgspec.Struct, frozen=True, kw_only=True):
     """``format.json``: what every reader and writer of the store must know first."""
 
     format: int = FORMAT_NUMBER
-    created: float
+    created: UnixSeconds
     writer: str
     conditional_put: bool
     probed_at: str = ""  # where that was found out; a store that moved is probed again
@@ -45,7 +49,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     run: str
     project: str
-    created: float
+    created: UnixSeconds
     script: str
     name: str | None = None
     launch_key: str | None = None
@@ -58,7 +62,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     run: str
     mark: str
-    at: float
+    at: UnixSeconds
     add: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     pinned: bool | None = None  # None: as it was
@@ -68,7 +72,7 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``removed/<run>.json``: the run was removed from this store on purpose, and no sync brings it back."""
 
     run: str
-    removed: float
+    removed: UnixSeconds
     reason: str = ""
     launch_key: str | None = None  # whose pointer goes with the run
 
@@ -77,7 +81,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``holds/<hold>.json``: a writer found these keys and is about to name them; ``everything``: it may find any."""
 
     hold: str
-    created: float
+    created: UnixSeconds
     writer: Writer | None = None
     keys: tuple[str, ...] = ()
     everything: bool = False
@@ -87,7 +91,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``sweeps/<sweep>.json``: payloads that nothing needs are being deleted; without ``keys`` it may be any."""
 
     sweep: str
-    created: float
+    created: UnixSeconds
     writer: Writer | None = None
     keys: tuple[str, ...] | None = None
 
@@ -135,7 +139,7 @@ class StartDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     run: str
     attempt: str
-    started: float
+    started: UnixSeconds
     entry: Entry
     pid: int
     writer: str
@@ -181,7 +185,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     snapshot: str
     kind: Literal["git", "files"]
-    created: float
+    created: UnixSeconds
     size_bytes: int
     depth: int = 0
     root: str | None = None  # the full bundle that the chain begins with; None for that one itself
@@ -192,7 +196,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """``lease.json``: a sign of life, renewed every ``interval_s`` seconds by its owner."""
 
     writer: Writer
-    renewed: float
+    renewed: UnixSeconds
     interval_s: float
     interrupted: bool = False  # the batch system announced its end, or started it again
 
@@ -219,7 +223,7 @@ class EndDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """``end.json``: how an attempt ended. Absent while it runs and after a kill, until a recovery writes it."""
 
     status: Status
-    ended: float
+    ended: UnixSeconds
     exit_code: int | None = None
     error: str | None = None  # the last line of the traceback
     traceback: str | None = None
