@@ -14,7 +14,7 @@ from tests.airflow.flows import IS_AIRFLOW_3, Flows
 from tests.airflow.server import Airflow
 from tests.replay.executor_contract import PROBE, TRAIN
 from tests.replay.programs import make_project, program
-from tests.slurm.cluster import Cluster, missing
+from tests.slurm.cluster import Cluster, require
 from tests.slurm.cluster import running as running_slurm
 from tracker.read.catalog import RunView, scan
 from tracker.store.open import open_store
@@ -67,9 +67,7 @@ with tracker.checkpointing(resume=True, weight=weight):
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A real Slurm; skipped where it cannot be started."""
-    reason = missing()
-    if reason is not None:
-        pytest.skip(f"no Slurm here: {reason}")
+    require()
     with running_slurm() as found:
         yield found
 

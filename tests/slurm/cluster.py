@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.servers import free_port
 
@@ -133,6 +134,14 @@ def missing() -> str | None:
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     lacking = [program for program in PROGRAMS if shutil.which(program, path=path) is None]
     return f"{', '.join(lacking)} not installed (Debian: slurmctld slurmd slurm-client munge)" if lacking else None
+
+
+def require() -> None:
+    """Skip the test where no Slurm can be started, and say why; fail it where ``HINDSIGHT_TESTS_NEED_SLURM`` is set."""
+    reason = missing()
+    if reason is not None:
+        refuse = pytest.fail if os.environ.get("HINDSIGHT_TESTS_NEED_SLURM") else pytest.skip
+        refuse(f"no Slurm here: {reason}")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import pytest
 
 import tracker
 from tests.code.conftest import Repo
-from tests.slurm.cluster import Cluster, missing, running, wait_until
+from tests.slurm.cluster import Cluster, require, running, wait_until
 from tracker.read.catalog import RunView, scan
 from tracker.store.open import open_store
 
@@ -90,9 +90,7 @@ def ranked():
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A real Slurm; the tests are skipped where it cannot be started."""
-    reason = missing()
-    if reason is not None:
-        pytest.skip(f"no Slurm here: {reason}")
+    require()
     with running() as found:
         yield found
 
