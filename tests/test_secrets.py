@@ -94,7 +94,7 @@ def test_private_key_without_an_end_is_masked_to_the_end() -> None:
         HF_TOKEN github_token_prod accessToken AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN secret client-secret
         private_key Authorization Proxy-Authorization http_auth credentials SENTRY_DSN Set-Cookie AIRFLOW_CONN_MY_DB
         AIRFLOW__CORE__FERNET_KEY AIRFLOW__DATABASE__SQL_ALCHEMY_CONN db_pass WANDB_API_KEY jwt passphrase authtoken
-        secret_access_key azure.account-key
+        secret_access_key azure.account-key SSECustomerKey x-amz-server-side-encryption-customer-key
         """
     ),
 )
@@ -110,6 +110,7 @@ def test_secret_names_are_known(name: str) -> None:
         tokenizer max_tokens num_tokens tokens pad_token eos_token eos_token_id mask_token token_embedding token_dim
         PWD OLDPWD key keys sort_key keyboard author authors GIT_AUTHOR_NAME SSH_AUTH_SOCK forward_pass passes
         compass bypass password_file secret_name monkey lr connection conn_count special_token patience patch
+        customer_key
         """
     ),
 )

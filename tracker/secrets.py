@@ -27,7 +27,8 @@ _PLAIN_VALUES = frozenset({"", "none", "null", "true", "false", "yes", "no", "on
 # Joined names (letters and digits only, lower case) that hold a secret wherever these stand in them.
 _JOINED = re.compile(
     r"password|passwd|passphrase|credential|authorization|connectionstring|clientsecret|airflowconn"
-    r"|(?:api|access|secret|private|account|signing|encryption|auth|shared|master|fernet|deploy|storage|service)key(?!board)"
+    r"|(?:api|access|secret|private|account|signing|encryption|auth|shared|master|fernet|deploy|storage|service"
+    r"|ssecustomer|encryptioncustomer)key(?!board)"
     r"|(?:auth|access|refresh|bearer|session|security|oauth|identity)token(?!s|iz)"
 )
 _SECRET_WORDS = frozenset({"secret", "secrets", "pat", "jwt", "cookie", "cookies", "bearer", "otp", "dsn", "sas"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import subprocess
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from tests import servers
@@ -22,7 +25,8 @@ from tracker.store.open import connect, open_store
 pytestmark = pytest.mark.s3
 
 TOKEN = "s3ssion-t0ken-of-somebody"
-HIDDEN = (servers.SECRET, TOKEN)
+CUSTOMER_KEY = "c0stomer-key-of-exactly-32-bytes"  # with which the server encrypts; sent in base64
+HIDDEN = (servers.SECRET, TOKEN, CUSTOMER_KEY, base64.b64encode(CUSTOMER_KEY.encode()).decode())
 TRAIN = """
 import logging
 logging.basicConfig(level=logging.DEBUG)
@@ -48,8 +52,14 @@ def environment(folder: Path, url: str, server: Server, client: str) -> dict[str
     if client == "obstore":
         own["HINDSIGHT_STORAGE_OPTIONS"] = json.dumps(server.options(token=TOKEN))
     else:
-        own |= server.environment() | {"AWS_SESSION_TOKEN": TOKEN}
+        encrypted = {"s3_additional_kwargs": {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": CUSTOMER_KEY}}
+        own |= server.environment() | {"AWS_SESSION_TOKEN": TOKEN, "HINDSIGHT_STORAGE_OPTIONS": json.dumps(encrypted)}
     return kept | own | {"HINDSIGHT_S3_CLIENT": client}
+
+
+def plain(segment: bytes) -> bytes:
+    """What stands in a segment, which is compressed."""
+    return str(pyarrow.parquet.read_table(io.BytesIO(segment)).to_pylist()).encode()
 
 
 @pytest.mark.slow
@@ -78,6 +88,7 @@ def test_credentials_stay_where_they_were_given(
     store = open_store(url, storage_options=moto_server.options())
     kept = [store.get(info.key) for info in store.list()]
     kept += [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    kept += [plain(data) for data in kept if data.startswith(b"PAR1")]
     assert len(kept) > 10
     for secret in HIDDEN:
         assert not [text for text in texts if secret in text]
