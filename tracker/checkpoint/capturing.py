@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tracker.checkpoint import arrays, atoms, instances, naming, stateful
+from tracker.checkpoint.secrecy import pickled_without_secrets, refuse_secret
 from tracker.checkpoint.tensors import TensorData, from_bytes
 from tracker.checkpoint.tree import MAX_DEPTH, Tree
 from tracker.errors import Uncapturable
@@ -26,7 +27,7 @@ class Capturing:
     """One capture of any number of values, which keeps what they share: call `take` for each, under its name.
 
     Not for several threads at once. ``max_bytes`` bounds all values together. ``registered``: objects by name whose
-    state is captured elsewhere, so that values only refer to them.
+    state is captured elsewhere, so that values only refer to them. ``refuse_secrets``: a value with one has no tree.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class Capturing:
         max_bytes: int | None = None,
         allow_pickle: bool = False,
         registered: Mapping[str, Any] = _NOTHING,
+        refuse_secrets: bool = False,
     ) -> None:
-        self._tensors = tensors
+        self._tensors, self._refuses = tensors, refuse_secrets
         self._room = sys.maxsize if max_bytes is None else max_bytes
         self._allow_pickle = allow_pickle
         self._registered = {id(value): name for name, value in registered.items()}
@@ -66,6 +68,8 @@ class Capturing:
     def _node(self, value: Any, path: str) -> Tree:
         if value is None or value is True or value is False:
             return value
+        if self._refuses:
+            refuse_secret(value, path)
         self._spend(_NODE_BYTES, path, value)
         kind = type(value)
         if writer := atoms.WRITERS.get(kind):
@@ -151,7 +155,9 @@ class Capturing:
         import pickle
 
         try:
-            data = pickle.dumps(value, protocol=5)
+            data = pickled_without_secrets(value, path) if self._refuses else pickle.dumps(value, protocol=5)
+        except Uncapturable:
+            raise
         except Exception as exc:
             raise Uncapturable(path, naming.name_of(type(value)), f"cannot be pickled, either: {exc}") from exc
         self._spend(len(data), path, value)

@@ -31,7 +31,6 @@ from tracker.store.objects import get_object, store_object
 
 MAX_BYTES = 256 << 20  # of one argument; of larger ones the type and schema are recorded
 _MAX_SHOWN_CHARS = 2000
-_PLAIN = (str, bytes, list, tuple, dict, set, frozenset)
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +78,7 @@ class CapturedCall:
     def of(cls, arguments: Mapping[str, Any], *, hidden: tuple[str, ...] = (), is_entry: bool) -> CapturedCall:
         """Copy the arguments; those that are ``hidden`` (``self``) are not shown. Takes as long as copying takes."""
         found = cls(is_entry)
-        capturing = Capturing(found.tensors, max_bytes=MAX_BYTES, allow_pickle=True)
+        capturing = Capturing(found.tensors, max_bytes=MAX_BYTES, allow_pickle=True, refuse_secrets=True)
         for name, value in arguments.items():
             if name not in hidden:
                 found.shown[name] = masked(name, value)
@@ -93,13 +92,15 @@ class CapturedCall:
         return found
 
     def _take(self, capturing: Capturing, name: str, value: Any) -> None:
-        if is_secret_name(name, value) or (isinstance(value, _PLAIN) and mask_value(value) != value):
+        if is_secret_name(name, value):
             self.missing[name] = "holds a secret, which is not recorded"
             return
         try:
             self.trees[name] = capturing.take(value, name)
         except Uncapturable as exc:
-            self.missing[name] = str(exc)
+            self.missing[name] = mask_text(str(exc))
+        except Exception as exc:  # noqa: BLE001  an object that cannot be looked at; the others are kept all the same
+            self.missing[name] = f"cannot be looked at: {type(exc).__name__}"
 
     def write(self, store: Store, run: str, attempt: str) -> Invocation:
         """Store the call, its document last. Blocks; made for a thread of its own."""

@@ -15,6 +15,7 @@ from typing import Any
 from blake3 import blake3
 
 from tracker.errors import DamagedDocument
+from tracker.secrets import mask_text
 from tracker.store.columns import to_json
 
 _MAX_COLUMNS = 100  # of a schema that is shown
@@ -104,6 +105,7 @@ def _text(value: Any) -> str:
         text = repr(value)
     except Exception as exc:  # noqa: BLE001  a broken __repr__ of the user's
         return f"its repr raises {type(exc).__name__}"
+    text = mask_text(text[:_MAX_JSON_CHARS])  # before it is cut to what is shown: half a secret is not seen as one
     return text if len(text) <= _MAX_REPR_CHARS else text[: _MAX_REPR_CHARS - 1] + "…"
 
 

@@ -1,0 +1,76 @@
+"""Whether a value that is about to be kept shows a secret; asked of every part of it, also of what pickle writes."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterable, Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+from tracker.checkpoint.instances import attributes
+from tracker.errors import Uncapturable
+from tracker.secrets import is_secret_name, mask_text
+
+_MAX_BYTES = 1 << 16  # longer ones are data: looking for a key in them would take long, and find one by chance
+_SECRET_KINDS = {"pydantic": "Secret", "pydantic_settings": "Secret", "prefect": "Block"}
+"""Package -> what the name of a class in it has that keeps credentials, also where nothing in an instance looks so."""
+
+
+def refuse_secret(value: Any, path: str) -> None:
+    """``Uncapturable`` where this value shows a secret; its items are values of their own."""
+    if _holds_secret(value):
+        raise Uncapturable(path, type(value).__name__, "holds a secret, which is not recorded")
+
+
+def pickled_without_secrets(value: Any, path: str) -> bytes:
+    """The value's pickle; ``Uncapturable`` where something that goes into it shows a secret."""
+
+    class Looking(pickle.Pickler):
+        """Is asked for a name of every object that it writes, and has none."""
+
+        def persistent_id(self, part: Any) -> None:
+            refuse_secret(part, path)
+
+    buffer = io.BytesIO()
+    Looking(buffer, protocol=5).dump(value)
+    return buffer.getvalue()
+
+
+def _holds_secret(value: Any) -> bool:
+    if isinstance(value, str):
+        return mask_text(value) != value
+    if isinstance(value, bytes | bytearray):
+        return len(value) <= _MAX_BYTES and _holds_secret(value.decode("latin-1"))
+    if isinstance(value, type | FunctionType | ModuleType | int | float | complex) or value is None:
+        return False
+    if any(_keeps_secrets(kind) for kind in type(value).__mro__):
+        return True
+    return any(_is_secret(name, item) for name, item in _named(value))
+
+
+def _named(value: Any) -> Iterable[tuple[Any, Any]]:
+    """What a value holds by name: items, fields and attributes. Nothing of the value's own is called."""
+    if isinstance(value, dict):
+        yield from list(value.items())
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        yield from zip(value._fields, value, strict=False)
+    elif isinstance(value, tuple | list) and len(value) == 2 and isinstance(value[0], str):
+        yield value[0], value[1]  # a header: ("Authorization", "…")
+    yield from attributes(value)
+
+
+def _is_secret(name: Any, value: Any) -> bool:
+    name = name.decode("latin-1") if isinstance(name, bytes) else name
+    is_empty = isinstance(value, str | bytes | tuple | list | Mapping) and not value
+    return isinstance(name, str) and not is_empty and not _is_array(value) and is_secret_name(name, value)
+
+
+def _is_array(value: Any) -> bool:
+    """Weights may well be called ``class_token``."""
+    return hasattr(type(value), "shape") and hasattr(type(value), "dtype")
+
+
+def _keeps_secrets(kind: type) -> bool:
+    mark = _SECRET_KINDS.get(kind.__module__.partition(".")[0])
+    return mark is not None and mark in kind.__name__
