@@ -81,7 +81,7 @@ def _spool_of_nobody(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty spool of a store behind a port at which nobody listens; the working directory is ``folder``."""
     spool = folder / "spool" / "0123456789abcdef"
     spool.mkdir(parents=True)
-    (spool / "store-url").write_text("s3://bucket/prefix")
+    (spool / "store-url").write_text("s3://bucket/prefix\ns3://bucket/prefix at http://127.0.0.1:9\n")
     options = '{"key": "k", "secret": "s", "endpoint_url": "http://127.0.0.1:9"}'
     monkeypatch.setenv("HINDSIGHT_STORAGE_OPTIONS", options)
     monkeypatch.chdir(folder)
@@ -117,16 +117,38 @@ def test_store_that_was_never_reached_is_made(hindsight: Call, tmp_path: Path) -
 def test_store_that_was_away_all_along(
     hindsight: Call, tmp_path: Path, moto_server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a run recorded while nobody answered at the address of its store is complete once somebody does."""
+    """What a run recorded while nobody answered is not given to a store of the same URL on another server, nor without
+    a word to the same one at a new address; then it is complete.
+    """
     url = f"s3://{bucket}/{tmp_path.name}"
     away = moto_server.options() | {"endpoint_url": "http://127.0.0.1:9"}
     _killed(tmp_path, HINDSIGHT_STORE=url, HINDSIGHT_STORAGE_OPTIONS=json.dumps(away))
     monkeypatch.setenv("HINDSIGHT_STORAGE_OPTIONS", json.dumps(moto_server.options()))
 
-    (outcome,) = hindsight("recover", "--store", url, "--json").json["stores"]
+    ended = hindsight("recover", "--store", url)
+    assert (ended.code, hindsight("runs", "--store", url).code) == (1, 1)
+    assert f"is for {url} at http://127.0.0.1:9, and the settings lead to {url} at {moto_server.endpoint}" in ended.err
+    (outcome,) = hindsight("recover", "--store", url, "--moved", "--json").json["stores"]
 
     assert (outcome["records"], outcome["problem"]) == (100, None)
     assert hindsight("dataframe", "x", "--store", url, "--json").json["total"] == 100
+
+
+def test_an_address_with_credentials_is_given_again(
+    hindsight: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spool does not keep them, so what waits is shipped when somebody names them."""
+    url = f"dir::file://{tmp_path}/far?token=hidden"
+    monkeypatch.chdir(tmp_path)
+    for given in (["--store", url], []):
+        _killed(tmp_path, HINDSIGHT_STORE=url)
+        monkeypatch.delenv("HINDSIGHT_STORE", raising=False)
+        unknown = hindsight("recover")
+        assert (unknown.code, "--store or HINDSIGHT_STORE" in unknown.err, "hidden" in unknown.err) == (1, True, False)
+        if not given:
+            monkeypatch.setenv("HINDSIGHT_STORE", url)
+
+        assert "1 journal with 100 records" in hindsight("recover", *given).out
 
 
 def test_damaged_journal_is_named(hindsight: Call, tmp_path: Path) -> None:

@@ -49,6 +49,21 @@ def driver_of(url: str, options: dict[str, Any]) -> str:
     return type(store._driver).__name__
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "server"),
+    [
+        ("http://Host.example:80/", " at http://host.example"),
+        ("https://host.example:9000//", " at https://host.example:9000"),
+        ("host.example:9000", " at https://host.example:9000"),
+        ("https://s3.eu-central-1.amazonaws.com", ""),
+        (None, ""),
+    ],
+)
+def test_a_place_has_one_address_however_it_is_written(endpoint: str | None, server: str) -> None:
+    """It also says which server it is on; the buckets of AWS have their names alone."""
+    assert s3.parse("s3://bucket/a/", {**KEYS, "endpoint_url": endpoint}).address == f"s3://bucket/a{server}"
+
+
 def test_a_url_is_a_bucket_and_a_prefix() -> None:
     """Slashes around the prefix do not matter."""
     settings = s3.parse("s3://bucket/a/b/", KEYS)

@@ -57,13 +57,13 @@ def _facts() -> dict[str, Any]:
     from tracker.record.spool import spool_root, spools
 
     settings = settings_here()
-    waiting = sum(1 for _, spool in spools(settings) for info in spool.list("runs/") if info.key.endswith(".journal"))
+    waiting = [info.key for spool in spools(settings) for info in spool.folder.list("runs/")]
     return {
         "hindsight": __version__,
         "python": platform.python_version(),
         "git": shutil.which("git") or "not found: code is captured as files, and the demo does not run",
         "spool": str(spool_root(settings)),
-        "journals waiting there": waiting,
+        "journals waiting there": sum(key.endswith(".journal") for key in waiting),
         "capture": ", ".join(settings.capture),
     }
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from tracker.cli import options
 from tracker.cli.failures import NOT_SO, OK, UNAVAILABLE, tell
 
 if TYPE_CHECKING:
     from tracker.config import Settings
+    from tracker.record.spool import Spool
     from tracker.store.base import Store
     from tracker.store.recovery import Recovered
 
@@ -24,19 +27,33 @@ class Outcome:
     unavailable: bool = False
 
 
-def recover(store: options.Store = None, as_json: options.Json = False) -> int:
+def recover(
+    store: options.Store = None,
+    moved: Annotated[
+        bool,
+        typer.Option(
+            "--moved", help="With --store: its server has another address now than what waits for it was recorded for."
+        ),
+    ] = False,
+    as_json: options.Json = False,
+) -> int:
     """Bring in what dead processes left behind.
 
     Seals the journals of processes of this machine that are gone, ships what waits for remote stores, and closes
     their attempts. Without --store: the store of the settings, and every store that has journals in this user's
-    spool. Reading does not need this, because readers see the journals of a local store; a later run does it, too.
-    Doing it twice changes nothing; running processes are left alone.
+    spool; what waits for another server than the one that the settings lead to stays, and is told. Reading does not
+    need this, because readers see the journals of a local store; a later run does it, too. Doing it twice changes
+    nothing; running processes are left alone.
 
     JSON: {"stores": [{url, journals, attempts, documents, records, dropped_bytes, problems, problem}]}; the lists
     name what was recovered, problems is {key: reason}, problem says why a store could not be used. Exit code 1 when
     a journal was damaged, 3 when a store could not be used.
     """
-    outcomes = _recover_all(store)
+    if moved and store is None:
+        from tracker.errors import InputError
+
+        raise InputError("--moved says that one store has a new address: name it with --store")
+    outcomes = _recover_all(store, moved=moved)
     if as_json:
         from tracker.cli.forms import write_json
 
@@ -49,7 +66,7 @@ def recover(store: options.Store = None, as_json: options.Json = False) -> int:
     return NOT_SO if any(outcome.problem or (outcome.found and outcome.found.problems) for outcome in outcomes) else OK
 
 
-def _recover_all(url: str | None) -> list[Outcome]:
+def _recover_all(url: str | None, *, moved: bool) -> list[Outcome]:
     from tracker.cli.stores import open_for_reading, settings_here
     from tracker.errors import NotFound
 
@@ -67,16 +84,16 @@ def _recover_all(url: str | None) -> list[Outcome]:
                 outcomes.append(_recover_one(own.url, own, own))
             elif not waiting:
                 outcomes.append(_recover_one(own.url, own, None))
-    return outcomes + [_recover_spool(other, spool, settings) for other, spool in waiting]
+    return outcomes + [_recover_spool(spool, url, settings, moved=moved) for spool in waiting]
 
 
-def _waiting(url: str | None, settings: Settings) -> list[tuple[str, Store]]:
+def _waiting(url: str | None, settings: Settings) -> list[Spool]:
     """The spools in which something waits, of one store or of all; the stores themselves are not asked."""
     from tracker.record.spool import spools
     from tracker.store.open import connect
 
     meant = None if url is None else connect(url, storage_options=settings.storage_options).url
-    return [(other, spool) for other, spool in spools(settings) if meant in {None, other} and _holds_something(spool)]
+    return [spool for spool in spools(settings) if meant in {None, spool.url} and _holds_something(spool.folder)]
 
 
 def _holds_something(spool: Store) -> bool:
@@ -85,15 +102,49 @@ def _holds_something(spool: Store) -> bool:
     return any(True for folder in (keys.RUNS, keys.CODE, keys.OBJECTS) for _ in spool.list(folder))
 
 
-def _recover_spool(url: str, spool: Store, settings: Settings) -> Outcome:
+def _recover_spool(spool: Spool, url: str | None, settings: Settings, *, moved: bool) -> Outcome:
     """Recover into the store that a spool waits for, which is made when its runs never reached it."""
     from tracker.errors import HindsightError, Unavailable
     from tracker.store.open import open_store
 
     try:
-        return _recover_one(url, open_store(url, storage_options=settings.storage_options), spool)
+        url = url or _whole_url(spool, settings)
+        if not moved:
+            _require_same_server(spool, url, settings)
+        return _recover_one(spool.url, open_store(url, storage_options=settings.storage_options), spool.folder)
     except HindsightError as exc:
-        return Outcome(url, problem=str(exc), unavailable=isinstance(exc, Unavailable))
+        return Outcome(spool.url, problem=str(exc), unavailable=isinstance(exc, Unavailable))
+
+
+def _whole_url(spool: Spool, settings: Settings) -> str:
+    """The URL of the store that a spool waits for, with the credentials that the spool does not note."""
+    from tracker.errors import InputError
+    from tracker.secrets import MASK
+    from tracker.store.open import connect
+
+    if MASK not in spool.url:
+        return spool.url
+    if settings.store and connect(settings.store, storage_options=settings.storage_options).url == spool.url:
+        return settings.store
+    raise InputError(
+        f"what waits in {spool.folder.root} is for an address with credentials, which are not kept: give the whole "
+        "address with --store or HINDSIGHT_STORE"
+    )
+
+
+def _require_same_server(spool: Spool, url: str, settings: Settings) -> None:
+    """Another server may have a store of the same URL, in which these records have no place."""
+    from tracker.errors import InputError
+    from tracker.store.base import address_of
+    from tracker.store.open import connect
+
+    address = address_of(connect(url, storage_options=settings.storage_options))
+    if address != spool.address:
+        raise InputError(
+            f"what waits in {spool.folder.root} is for {spool.address}, and the settings lead to {address}: set the "
+            "options of that server (HINDSIGHT_STORAGE_OPTIONS, or AWS_ENDPOINT_URL for S3); where it has moved to the "
+            f"new address, hindsight recover --store {spool.url} --moved"
+        )
 
 
 def _recover_one(url: str, store: Store, source: Store | None) -> Outcome:

@@ -26,7 +26,7 @@ from tracker.record.run import Run
 from tracker.record.shipping import write_somewhere
 from tracker.secrets import mask_text
 from tracker.store import keys
-from tracker.store.base import Store
+from tracker.store.base import Store, address_of
 from tracker.store.documents import CodeDocument, Entry, StartDocument, encode
 from tracker.store.holds import relying
 from tracker.store.recovery import mark_interrupted, recover
@@ -71,7 +71,7 @@ class _Start:
     def __init__(self, run: Run, entry: Entry, channels: set[str], origin: Origin) -> None:
         self.run, self.entry, self.channels, self.origin = run, entry, channels, origin
         parent = origin.parent
-        self.parent = parent if parent is not None and parent.store.url == run.store.url else None
+        self.parent = parent if parent is not None and address_of(parent.store) == address_of(run.store) else None
         own = {PARENT_VARIABLE, SHARD_VARIABLE}  # set for the processes that this run starts
         self.environ = {name: value for name, value in os.environ.items() if name not in own}
         self.threads = [

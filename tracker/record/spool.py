@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
@@ -11,8 +12,21 @@ from blake3 import blake3
 from tracker.config import Settings
 from tracker.errors import StoreReadOnly
 from tracker.store import durable
-from tracker.store.base import Store
+from tracker.store.base import Store, address_of
 from tracker.store.local import LocalStore
+
+_NOTE = "store-url"
+
+
+@dataclass(frozen=True)
+class Spool:
+    """What waits on this machine for one store: the store's URL without its credentials, and its address, which also
+    says on which server it is.
+    """
+
+    url: str
+    address: str
+    folder: LocalStore
 
 
 def spool_for(store: Store, settings: Settings) -> Store:
@@ -21,12 +35,12 @@ def spool_for(store: Store, settings: Settings) -> Store:
     """
     if store.local_path("runs") is not None:
         return store
-    folder = spool_root(settings) / blake3(store.url.encode()).hexdigest()[:16]
-    note = folder / "store-url"
+    waits_for = f"{store.url}\n{address_of(store)}\n".encode()
+    folder = spool_root(settings) / blake3(waits_for).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not note.exists():
-            durable.write(note, store.url.encode())
+        if not (folder / _NOTE).exists():
+            durable.write(folder / _NOTE, waits_for)
     except OSError as exc:
         raise StoreReadOnly(
             f"the spool {folder}, where records wait for {store.url}, cannot be made: {exc.strerror or exc}; "
@@ -48,10 +62,10 @@ def spool_root(settings: Settings) -> Path:
         return Path(tempfile.gettempdir()) / f"hindsight-{os.getuid()}" / "spool"
 
 
-def spools(settings: Settings) -> list[tuple[str, Store]]:
-    """All spools of this machine's user: the URL of the store that each one waits for, and the spool."""
-    found: list[tuple[str, Store]] = []
-    root = spool_root(settings)
-    for note in sorted(root.glob("*/store-url")):
-        found.append((note.read_text(), LocalStore(note.parent)))
+def spools(settings: Settings) -> list[Spool]:
+    """All spools of this machine's user."""
+    found = []
+    for note in sorted(spool_root(settings).glob(f"*/{_NOTE}")):
+        url, address, *_ = [*note.read_text().split("\n"), ""]
+        found.append(Spool(url, address or "a server that was not noted", LocalStore(note.parent)))
     return found

@@ -25,6 +25,7 @@ from tracker.store.remote import RemoteStore, Unsupported
 from tracker.store.retry import RetryPolicy, Transient
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SERVER = ("account_name", "account_host", "endpoint_url", "endpoint", "host", "port")  # options that say where it is
 _PERMANENT = {errno.EINVAL, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -43,7 +44,9 @@ def open_any(url: str, options: Mapping[str, Any], policy: RetryPolicy | None) -
             f"{shown!r} has the unknown protocol {scheme!r}: expected a folder, file:, memory:, s3: or a "
             f"protocol of fsspec; a folder of that name is written ./{shown}"
         ) from exc
-    return RemoteStore(shown, lambda: FsspecDriver(url, options), address=shown, policy=policy)
+    server = " ".join(f"{name}={mask_url(str(options[name]))}" for name in _SERVER if options.get(name))
+    address = f"{shown} at {server}" if server else shown
+    return RemoteStore(shown, lambda: FsspecDriver(url, options), address=address, policy=policy)
 
 
 class FsspecDriver:

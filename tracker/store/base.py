@@ -89,6 +89,11 @@ def check_range(key: str, start: int, length: int) -> None:
         raise InputError(f"{length} bytes from {start} of {key} cannot be read: expected numbers from 0")
 
 
+def address_of(store: Store) -> str:
+    """What tells a store from every other: its URL and, for one on a server, which server that is."""
+    return str(getattr(store, "address", store.url))
+
+
 def has(store: Store, key: str) -> bool:
     """Whether a store has a key; one request."""
     try:

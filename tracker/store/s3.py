@@ -29,6 +29,7 @@ _NAMES = ("key", "secret", "token", "username", "password", "anon", "endpoint_ur
 _OPTIONS = {*_NAMES, "requester_pays", "s3_additional_kwargs"}
 # Of s3_additional_kwargs. An ACL is none of them: obstore would send its header unsigned, which S3 refuses.
 _ENCRYPTION = {"ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled"}
+_PORTS = {"http": 80, "https": 443}
 _CLIENT = {"endpoint_url", "region_name", "aws_access_key_id", "aws_secret_access_key", "aws_session_token"}
 _CONFIG = {"connect_timeout", "read_timeout"}
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
@@ -54,7 +55,18 @@ class Settings:
     def where(self) -> str:
         """The address for messages: bucket, prefix and server."""
         server = f" at {mask_url(self.endpoint)}" if self.endpoint else ""
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/") + server
+        return self.url + server
+
+    @property
+    def url(self) -> str:
+        """Bucket and prefix, which another server may have, too."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    @property
+    def address(self) -> str:
+        """What tells this place from every other, in one form however the server is written; none stands for AWS."""
+        server = _server(self.endpoint or "")
+        return f"{self.url} at {server}" if server else self.url
 
 
 def open_s3(url: str, options: Mapping[str, Any], policy: RetryPolicy | None) -> RemoteStore:
@@ -63,8 +75,20 @@ def open_s3(url: str, options: Mapping[str, Any], policy: RetryPolicy | None) ->
     client = options.get("client") or os.environ.get("HINDSIGHT_S3_CLIENT") or "auto"
     if client not in CLIENTS:
         raise BadSetting(f"{client!r} is not a client for S3: expected one of {', '.join(CLIENTS)}")
-    shown = f"s3://{settings.bucket}/{settings.prefix}".rstrip("/")
-    return RemoteStore(shown, lambda: _connect(settings, client), address=settings.where, policy=policy)
+    return RemoteStore(settings.url, lambda: _connect(settings, client), address=settings.address, policy=policy)
+
+
+def _server(endpoint: str) -> str:
+    parts = urlsplit(endpoint if "://" in endpoint or not endpoint else f"https://{endpoint}")
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").rstrip(".")
+    if host.endswith((".amazonaws.com", ".api.aws")):  # a bucket has its name alone there, in whatever region
+        return ""
+    try:
+        port = parts.port if parts.port != _PORTS.get(scheme) else None
+    except ValueError as exc:
+        raise BadSetting(f"{mask_url(endpoint)!r} is not the address of a server: {exc}") from exc
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}{f':{port}' if port else ''}{parts.path.rstrip('/')}" if host else mask_url(endpoint)
 
 
 def parse(url: str, options: Mapping[str, Any]) -> Settings:

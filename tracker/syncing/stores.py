@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 from tracker.errors import InputError, NotFound
 from tracker.replay.kinds import ALL_KINDS
-from tracker.store.base import Store
+from tracker.store.base import Store, address_of, has
+from tracker.store.documents import Format
 from tracker.store.format import read_format, require_format
 from tracker.store.memory import MemoryStore
 from tracker.store.open import connect, open_store
@@ -60,10 +62,13 @@ def sync(
     """
     opened = _open(source, source_options, create=False)
     destination = _open_target(target, target_options, dry_run=dry_run)
-    if opened.url == destination.url:
+    ours, theirs = require_format(opened), read_format(destination)
+    if address_of(opened) == address_of(destination) or (
+        not dry_run and theirs == ours and _shows_through(destination, opened)
+    ):
         raise InputError(f"{opened.url} is both source and target: expected two stores")
     passing = isinstance(opened, MemoryStore) or isinstance(destination, MemoryStore)
-    file = RecordFile(None if passing else records or record_folder(), _pair(opened, destination))
+    file = RecordFile(None if passing else records or record_folder(), _pair(opened, ours, destination, theirs))
     record = file.load()
     if full:
         record.units, record.flat = {}, {}
@@ -117,7 +122,17 @@ def _open_target(target: StoreLike, options: Options | None, *, dry_run: bool) -
         return empty
 
 
-def _pair(source: Store, target: Store) -> str:
+def _pair(source: Store, ours: Format, target: Store, theirs: Format | None) -> str:
     """What tells this pair of stores from every other, also from others at the same addresses before."""
-    created = (require_format(source).created, getattr(read_format(target), "created", None))
-    return f"{source.url}\n{target.url}\n{created}"
+    created = (ours.created, None if theirs is None else theirs.created)
+    return f"{address_of(source)}\n{address_of(target)}\n{created}"
+
+
+def _shows_through(target: Store, source: Store) -> bool:
+    """Whether what the target is given is in the source: one store with two addresses, and no copy of it."""
+    key = f".probe/{secrets.token_hex(8)}"
+    target.put(key, b"")
+    try:
+        return has(source, key)
+    finally:
+        target.delete([key])
