@@ -6,17 +6,20 @@ import json
 import os
 import pickle
 import warnings
+import zlib
 from pathlib import Path
 
 import pytest
 
 import tracker
+from tests.store.journaling import journal_of
 from tests.syncing.stores import contents, copy_of, small_run, sound
 from tracker.read.notices import DamageWarning
-from tracker.store import documents, keys
+from tracker.store import documents, frames, keys
 from tracker.store.base import Store
 from tracker.store.documents import CodeDocument, CodeFile, Snapshot, encode
 from tracker.store.ids import new_id
+from tracker.store.journals import decode_journal
 from tracker.store.local import LocalStore
 from tracker.store.memory import _contents
 from tracker.store.open import open_store
@@ -287,3 +290,45 @@ def test_json_that_nests_without_end_is_told(source: LocalStore, target: Store) 
     assert key in sync(source, target).problems
     assert json.loads(target.get(keys.run_document(run)))["run"] == run
     assert documents.FORMAT_NUMBER == 1
+
+
+def open_journal(folder: Path) -> tuple[str, bytearray]:
+    """The key and the bytes of a journal with one loop."""
+    with tracker.run(store=folder, capture=()) as run:
+        for step in tracker.loop("a long name of a loop, to be written over" * 3, range(3)):
+            tracker.log("loss", step)
+        data = journal_of(run).read_bytes()
+    header = decode_journal(data, key="a journal").header
+    return str(keys.JournalKey(header.run, header.shard, header.first)), bytearray(data)
+
+
+def test_a_journal_of_a_newer_version_stops_no_other_run(source: LocalStore, target: Store, tmp_path: Path) -> None:
+    """It is told, and all else arrives."""
+    key, data = open_journal(tmp_path / "another")
+    data[6:8] = b"99"
+    source.put(key, bytes(data))
+
+    summary = sync(source, target)
+
+    assert "b'99'" in summary.problems[key]
+    assert len(target.folders(keys.RUNS)) == 1
+    assert sound(target)
+
+
+def test_numbers_beyond_64_bits_in_a_journal_are_a_lost_name(source: LocalStore, target: Store, tmp_path: Path) -> None:
+    """Whoever reads or copies the records under it goes on with the others."""
+    key, data = open_journal(tmp_path / "another")
+    found = decode_journal(bytes(data), key=key)
+    slot = next(int(slot) for slot in (found.kind == frames.NAME).nonzero()[0] if b"long" in found.payload(int(slot)))
+    length, offset = divmod(int(found.value[slot]), 1 << 32)
+    text = json.dumps({"name": "a", "role": "loop", "start": 10**30, "stride": 1}).encode().ljust(length)
+    start = found.layout.heap_start + offset
+    data[start : start + length] = text
+    position = found.layout.slots_start + slot * frames.SLOT_BYTES + 20  # the upper half of the context
+    data[position : position + 4] = zlib.crc32(text).to_bytes(4, "little")
+    source.put(key, bytes(data))
+
+    assert decode_journal(bytes(data), key=key).payload(slot) == text
+    assert len(tracker.dataframe("loss", store=source)) == 6
+    assert sync(source, target).complete
+    assert tracker.dataframe("loss", store=target).equals(tracker.dataframe("loss", store=source))

@@ -77,7 +77,7 @@ def loop(name: str, iterable: Any) -> Any:
 
 def _progression(iterable: Any) -> tuple[int, int] | None:
     """Start and stride of a range, so that iterations need not state their values."""
-    if type(iterable) is range and iterable.start in _INT64 and iterable.stop in _INT64:
+    if type(iterable) is range and all(part in _INT64 for part in (iterable.start, iterable.stop, iterable.step)):
         return iterable.start, iterable.step
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -144,11 +144,14 @@ def decode_header(page: bytes | memoryview, *, key: str) -> tuple[JournalHeader,
         raise DamagedJournal(f"{key} has a damaged header page: {exc}") from exc
 
 
+_Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+
+
 class Name(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The payload of a NAME frame: what a number in the journal stands for."""
 
     name: str
     role: str = "metric"  # metric, argument, loop, step, output
     labels: dict[str, Any] = {}
-    start: int | None = None  # loops whose values are start + stride * index
-    stride: int | None = None
+    start: _Int64 | None = None  # loops whose values are start + stride * index
+    stride: _Int64 | None = None

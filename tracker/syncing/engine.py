@@ -22,6 +22,7 @@ from tracker.syncing.units import There, Unit, survey
 _CHUNK, _CHUNK_BYTES = 256, 32 << 20  # documents that are held in memory while their needs are looked for
 _BATCH_UNITS, _BATCH_KEYS = 64, 20_000
 _KEYS_OF_UNIT = 50  # where they are not listed yet
+_ODD = (ArithmeticError, LookupError, TypeError, ValueError)  # what frames that no writer of ours made may lead to
 STRANGER = "no key of this name belongs to a store"
 
 
@@ -31,7 +32,7 @@ class Engine:
     def __init__(self, carrier: Carrier, kinds: tuple[Kind, ...], record: Record, *, restore: bool = False) -> None:
         self.carrier, self.kinds, self.record, self.restore = carrier, kinds, record, restore
         self.needs = Needs(carrier, kinds)
-        self.looking = Looking(carrier.source, carrier.target, kinds)
+        self.looking = Looking(carrier.source, carrier.target, kinds, carrier.tally.problem)
         self.summary = carrier.tally.summary
         self._owners: set[str] | None = None
         self._removed: set[str] | None = None  # runs that were removed from the target on purpose
@@ -170,7 +171,13 @@ class Engine:
         for name, journal in sorted(work.journals.items()):
             if journal.stop <= max(1, work.before.sealed.get(name, 0)):
                 continue
-            for segment in seal(target, journal.frames, 0, journal.stop).segments:
+            try:
+                segments = seal(target, journal.frames, 0, journal.stop).segments
+            except _ODD as exc:
+                self.carrier.tally.problem(name, f"no records can be made of it: {type(exc).__name__}: {exc}")
+                work.failed = True
+                continue
+            for segment in segments:
                 published.add(str(segment))
                 self.carrier.tally.brought(str(segment), "segment", target.info(str(segment)).size_bytes)
         if self.carrier.dry:

@@ -11,7 +11,7 @@ import errno
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from tracker.errors import DamagedJournal, KeyNotFound
+from tracker.errors import Corrupt, KeyNotFound
 from tracker.store.base import Info, Store
 from tracker.store.journals import Frames, decode_journal, read_journal
 from tracker.store.keys import JournalKey, SegmentKey
@@ -39,14 +39,24 @@ class OpenJournal:
 
 
 def open_journals(
-    store: Store, infos: Iterable[Info], *, is_over: Callable[[str], bool] = lambda attempt: False
+    store: Store,
+    infos: Iterable[Info],
+    *,
+    is_over: Callable[[str], bool] = lambda attempt: False,
+    on_damage: Callable[[str, str], None] = lambda key, reason: None,
 ) -> dict[str, OpenJournal]:
-    """The journals among these keys that can be read. ``is_over`` says whether an attempt shows no sign of life."""
+    """The journals among these keys that can be read. ``is_over`` says whether an attempt shows no sign of life;
+    ``on_damage`` is told of those of which nothing can be read.
+    """
     found: dict[str, OpenJournal] = {}
     # The newest first: a journal lies there before the one ahead of it is full.
     for info in sorted(infos, key=lambda info: info.key, reverse=True):
         key = JournalKey.parse(info.key)
-        frames = None if key is None else _read(store, info.key)
+        try:
+            frames = None if key is None else _read(store, info.key)
+        except Corrupt as exc:
+            on_damage(info.key, str(exc))
+            continue
         if key is not None and frames is not None and _belongs(frames, key):
             is_final = _is_dead(frames) or is_over(key.attempt)
             found[info.key] = OpenJournal(key, frames, frames.end if is_final else frames.settled, is_final)
@@ -54,11 +64,12 @@ def open_journals(
 
 
 def _read(store: Store, key: str) -> Frames | None:
+    """A journal; ``None`` when it was sealed since the listing."""
     path = store.local_path(key)
     try:
         return decode_journal(store.get(key), key=key) if path is None else read_journal(path)
-    except (DamagedJournal, KeyNotFound):
-        return None  # nothing in it can be read, or it was sealed since the listing
+    except KeyNotFound:
+        return None
     except OSError as exc:
         if exc.errno not in (errno.ENOENT, errno.ESTALE):
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from tracker.errors import Corrupt, KeyNotFound
@@ -40,8 +40,11 @@ class Work:
 class Looking:
     """Compares units of the source with the target."""
 
-    def __init__(self, source: Store, target: Store, kinds: Sequence[Kind]) -> None:
+    def __init__(
+        self, source: Store, target: Store, kinds: Sequence[Kind], on_damage: Callable[[str, str], None]
+    ) -> None:
         self.source, self.target, self.kinds = source, target, kinds
+        self._on_damage = on_damage  # told of keys of the source of which nothing can be read
 
     def look(self, unit: Unit, before: UnitRecord | None, there: There) -> Work:
         """What of a unit is to be brought over. ``before``: what is remembered; ``there``: what the target has.
@@ -53,7 +56,12 @@ class Looking:
         work = Work(unit, before=before or UnitRecord())
         if unit.has_journals:
             waiting = [info for info in unit.infos if info.key.endswith(_JOURNAL)]
-            found = open_journals(self.source, waiting, is_over=lambda attempt: not self._lives(unit.id, attempt))
+            found = open_journals(
+                self.source,
+                waiting,
+                is_over=lambda attempt: not self._lives(unit.id, attempt),
+                on_damage=self._on_damage,
+            )
             unit = work.unit = Unit(unit.prefix, unit.state, list(self.source.list(unit.prefix)))
             still = {info.key for info in unit.infos}
             work.journals = {key: journal for key, journal in found.items() if key in still}
