@@ -21,6 +21,14 @@ from tracker.decorators import tracked
 def work():
     tracker.log("seen", int(os.environ.get("SLURM_PROCID", 0)), rank=os.environ.get("SLURM_PROCID", "none"))
 
+@tracked
+def resuming():
+    with tracker.checkpointing(weights=[0.0], resume=True):
+        for epoch in tracker.loop("epoch", range(2)):
+            tracker.log("loss", epoch)
+
+if "resume" in sys.argv:
+    resuming()
 if "log" in sys.argv:
     tracker.log("first", 1)
 if "init" in sys.argv:
@@ -74,3 +82,16 @@ def test_an_identity_that_the_user_gives_comes_first(tmp_path: Path) -> None:
 
     assert sorted(run.document.launch_key or "" for run in runs(tmp_path)) == ["id/mine-0", "id/mine-1"]
     assert [run.status for run in runs(tmp_path)] == ["finished", "finished"]
+
+
+def test_ranks_do_not_resume_from_the_state_of_one(tmp_path: Path) -> None:
+    """Every rank is told so in its first try; a single process resumes."""
+    step = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}
+    ranks = [start(tmp_path, "resume", **step, SLURM_PROCID=str(rank)) for rank in range(2)]
+    assert [process.wait(120) for process in ranks] == [1, 1]
+    (run,) = runs(tmp_path)
+    end = run.attempts[0].end
+    assert end is not None
+    assert "several ranks" in (end.error or "")
+
+    assert start(tmp_path, "resume", SLURM_JOB_ID="8").wait(120) == 0

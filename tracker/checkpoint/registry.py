@@ -13,7 +13,7 @@ from tracker.checkpoint.blocks import Blocks, Keeper
 from tracker.checkpoint.counting import counts_of
 from tracker.checkpoint.manifest import list_checkpoints, read_manifest
 from tracker.checkpoint.policy import Policy
-from tracker.errors import BadName, DamagedDocument, KeyNotFound, NameCollision
+from tracker.errors import BadName, DamagedDocument, InputError, KeyNotFound, NameCollision
 from tracker.record.context import current_scope, set_watcher
 from tracker.record.lifecycle import active_run, finish
 from tracker.record.replaying import Order, end_process, order
@@ -37,7 +37,8 @@ def checkpointing(*, resume: bool = False, **objects: Any) -> Iterator[Mapping[s
 
     With ``resume=True`` a run that was started before under the same identity (``HINDSIGHT_RUN_ID``, launch key) goes
     on from its last checkpoint: iterations before it are not entered, and what is logged from there on takes the place
-    of what earlier attempts logged there.
+    of what earlier attempts logged there. Not in a job of several ranks, where it raises ``InputError``: checkpoints
+    hold the state of the first rank.
 
     ``with checkpointing(model=net, optimizer=opt): …`` may be nested; inner blocks add to outer ones. ``BadName``
     without any object, ``NameCollision`` where an outer block has the name for another object.
@@ -86,6 +87,12 @@ def _make_keeper(objects: dict[str, Any], *, resume: bool) -> Keeper | None:
     """Who looks after the blocks: it restores them in a replay, and takes checkpoints in an ordinary run."""
     current_scope()[0].ready()  # starts the run, as a log would
     run = active_run()
+    if run is not None and run.has_ranks and resume:
+        raise InputError(
+            "checkpointing(resume=True) in a job of several ranks: a checkpoint holds the state of the first rank, and "
+            "the others would begin anew. Leave resume out, and let every rank save and load its state itself; "
+            "tasks that are independent of each other can resume when each has a HINDSIGHT_RUN_ID of its own"
+        )
     if run is None or run.is_child:
         return None
     found = order()

@@ -90,6 +90,7 @@ class Run:
             self.id, self.attempt, self._pid = member.run, member.attempt, _ANOTHER_PROCESS
             key = keys.run_document(self.id)
             self.document = decode(store.get(key), RunDocument, key=key)
+        self.has_ranks = identity.attempt_key is not None  # other processes of the same job write shards of the attempt
         self.launch = self.document.launch_key  # of the task whose code runs in it
         self.awaits_call = False  # opened for a task from outside, whose function has not been called yet
         self.resumes = False  # goes on from its last checkpoint when it is started again
