@@ -19,6 +19,8 @@ from tests.syncing.stores import report_of, sound
 from tracker.config import Settings
 from tracker.record.context import PROCESS, set_scope
 from tracker.record.identity import Identity
+from tracker.record.lifecycle import begin_run, end_run
+from tracker.record.origin import Origin
 from tracker.record.recorder import Recorder
 from tracker.record.run import Run
 from tracker.store.base import Store
@@ -106,6 +108,30 @@ def test_a_listing_may_lag_behind(moto_server: Server, proxy: Proxy, bucket: str
     record(url, through(proxy, moto_server))
 
     check(open_store(url, storage_options=moto_server.options()), tmp_path)
+
+
+def test_a_store_is_made_by_the_first_run_although_it_was_away(
+    moto_server: Server, proxy: Proxy, bucket: str, tmp_path: Path
+) -> None:
+    """What ships the records also makes the store, and knows then what its server can do."""
+    url = f"s3://{bucket}/recording/{tmp_path.name}"
+    given = {
+        "store": url,
+        "storage_options": through(proxy, moto_server),
+        "capture": ("code",),
+        "flush_interval_s": 1e6,
+    }
+    proxy.fail_from(0)
+    with pytest.warns(RuntimeWarning, match="kept on this machine"):
+        run = begin_run(Origin(), given)
+    set_scope(run.recorder.root)
+    tracker.log("x", 1)
+    proxy.come_back()
+    end_run(run)
+
+    store = open_store(url, storage_options=moto_server.options(), create=False)
+    assert tracker.dataframe("x", store=store)["x"].tolist() == [1]
+    assert run.store.conditional_put
 
 
 def begin(store: Store, folder: Path) -> Run:

@@ -63,14 +63,13 @@ class RemoteStore:
         *,
         address: str,
         policy: RetryPolicy | None = None,
-        conditional_put: bool = False,
-        settled: bool = False,
     ) -> None:
         self.url = url
         self.address = address
-        self.conditional_put = conditional_put
+        self.conditional_put = False
+        self.before_writing: Callable[[], None] | None = None  # what has to succeed once before anything is written
         self._policy = policy or RetryPolicy()
-        self._effective = self._policy if settled or policy else OPENING
+        self._effective = policy or OPENING
         self._connect = connect
         self._connected: tuple[int, Driver] | None = None
 
@@ -79,16 +78,8 @@ class RemoteStore:
 
     def settled(self, *, conditional_put: bool) -> RemoteStore:
         """This store once its format is known: with full patience, and atomic creates where the server has them."""
-        ready = RemoteStore(
-            self.url,
-            self._connect,
-            address=self.address,
-            policy=self._policy,
-            conditional_put=conditional_put,
-            settled=True,
-        )
-        ready._connected = self._connected
-        return ready
+        self.conditional_put, self._effective, self.before_writing = conditional_put, self._policy, None
+        return self
 
     def get(self, key: str) -> bytes:
         """All bytes of a key."""
@@ -113,6 +104,7 @@ class RemoteStore:
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Write or replace a key atomically; durable when this returns."""
         check(key)
+        self._prepare()
         self._try(f"writing {key}", lambda: self._driver.put(key, data, only_new=False, token=""))
 
     def create(self, key: str, data: bytes | memoryview) -> None:
@@ -122,6 +114,7 @@ class RemoteStore:
         token, so that one whose reply was lost recognises itself when it is repeated.
         """
         check(key)
+        self._prepare()
         token, tries = secrets.token_hex(16), 0
 
         def attempt() -> None:
@@ -158,6 +151,7 @@ class RemoteStore:
     def delete(self, keys: Iterable[str]) -> None:
         """Remove keys; those that are not there are not an error."""
         checked = [check(key) for key in keys]
+        self._prepare()
         for start in range(0, len(checked), 1000):
             batch = checked[start : start + 1000]
             self._try(f"deleting {len(batch)} keys", lambda batch=batch: self._driver.delete(batch))  # type: ignore[misc]
@@ -205,6 +199,10 @@ class RemoteStore:
         except KeyExists:
             if self._driver.get(key) != token.encode():  # else it is our own put, whose reply was lost
                 raise
+
+    def _prepare(self) -> None:
+        if self.before_writing is not None:
+            self.before_writing()
 
     @property
     def _driver(self) -> Driver:
