@@ -159,6 +159,7 @@ def _requests(proxy: Proxy, work: Any) -> int:
     return len(proxy.seen) - before
 
 
+DEEP = "[" * 200_000 + "]" * 200_000
 HOSTILE: list[tuple[str, Any]] = [
     ("run", "../../etc"),
     ("run", None),
@@ -167,6 +168,7 @@ HOSTILE: list[tuple[str, Any]] = [
     ("documents", "{}"),
     ("documents", '{"../../../etc/passwd": 1, "run.json": 5}'),
     ("documents", "no JSON"),
+    ("documents", f'{{"run.json":{DEEP}}}'),
 ]
 PLACES: list[tuple[str, Any]] = [
     ("key", "../../../secret"),
@@ -181,10 +183,16 @@ PLACES: list[tuple[str, Any]] = [
     ("columns", "no JSON"),
     ("about", "[]"),
     ("about", "no JSON"),
+    ("about", DEEP),
+    ("columns", DEEP),
 ]
 
 
-@pytest.mark.parametrize(("column", "value"), HOSTILE + [(f"segments.{name}", value) for name, value in PLACES])
+@pytest.mark.parametrize(
+    ("column", "value"),
+    HOSTILE + [(f"segments.{name}", value) for name, value in PLACES],
+    ids=lambda value: str(value)[:50],
+)
 @pytest.mark.filterwarnings("ignore::tracker.read.notices.DamageWarning")
 def test_rows_that_cannot_be_true_are_not_believed(tmp_path: Path, column: str, value: Any) -> None:
     """Ids, keys and sizes are checked; the runs themselves are read."""

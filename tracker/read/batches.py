@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tracker.errors import DamagedSegment, KeyNotFound, Unavailable
+from tracker.errors import DamagedSegment, KeyNotFound
 from tracker.store import ids, keys
 from tracker.store.base import Store
+from tracker.store.columns import read_json
+from tracker.store.decoding import decoding
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,6 +77,7 @@ class Segments:
 class Batch:
     """A batch that was opened; its larger columns are read when they are asked for. Safe in threads."""
 
+    store: Store = field(repr=False)
     name: str
     about: About
     file: Any = field(repr=False)
@@ -119,14 +121,9 @@ class Batch:
         return Segments(offsets, fields)
 
     def _column(self, name: str) -> Any:
-        import pyarrow as pa
-
-        try:
+        key = keys.index_runs(self.name)
+        with decoding(self.store, key, f"{key} is damaged"):
             return self.file.read(columns=[name]).column(0)
-        except (FileNotFoundError, Unavailable):
-            raise
-        except (pa.ArrowException, OSError, KeyError) as exc:
-            raise DamagedSegment(f"{keys.index_runs(self.name)} is damaged: {exc}") from exc
 
 
 def open_batch(store: Store, name: str) -> Batch:
@@ -134,28 +131,24 @@ def open_batch(store: Store, name: str) -> Batch:
 
     ``Unavailable`` when the store does not answer.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     key = keys.index_runs(name)
     path = store.local_path(key)
     try:
-        file = pq.ParquetFile(store.open(key) if path is None else path, page_checksum_verification=True)
-        about = msgspec.json.decode((file.schema_arrow.metadata or {})[_METADATA], type=About)
-        if about.format > FORMAT_NUMBER:
-            raise ValueError(f"it has format {about.format}, this version reads up to {FORMAT_NUMBER}")
-        _check_columns(file.schema_arrow, runs_schema(about))
-        if file.metadata.num_rows > MOST_ROWS:
-            raise ValueError(f"it claims {file.metadata.num_rows:,} rows")
-        table = file.read(columns=_FIRST_COLUMNS)
-        rows = [table.column(column).to_pylist() for column in _FIRST_COLUMNS]
+        with decoding(store, key, "it is not a readable batch of the index"):
+            file = pq.ParquetFile(store.open(key) if path is None else path, page_checksum_verification=True)
+            about = msgspec.json.decode((file.schema_arrow.metadata or {})[_METADATA], type=About)
+            if about.format > FORMAT_NUMBER:
+                raise ValueError(f"it has format {about.format}, this version reads up to {FORMAT_NUMBER}")
+            _check_columns(file.schema_arrow, runs_schema(about))
+            if file.metadata.num_rows > MOST_ROWS:
+                raise ValueError(f"it claims {file.metadata.num_rows:,} rows")
+            table = file.read(columns=_FIRST_COLUMNS)
+            rows = [table.column(column).to_pylist() for column in _FIRST_COLUMNS]
     except FileNotFoundError as exc:
         raise KeyNotFound(f"there is no {key} in {store.url}") from exc
-    except Unavailable:
-        raise  # it may be sound
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as exc:
-        raise DamagedSegment(f"it is not a readable batch of the index: {exc}") from exc
-    batch = Batch(name, about, file, *rows)
+    batch = Batch(store, name, about, file, *rows)
     _check(batch)
     return batch
 
@@ -182,7 +175,7 @@ def _check(batch: Batch) -> None:
 def described(segment_about: str, key: keys.SegmentKey) -> dict[str, Any]:
     """The metadata of a segment, put together from what the index keeps of it."""
     own = {"run": key.run, "attempt": key.attempt, "shard": key.shard, "first": key.first, "last": key.last}
-    found = json.loads(segment_about)
+    found = read_json(segment_about)
     if not isinstance(found, dict):
         raise DamagedSegment(f"the index says {segment_about!r} of {key}")
     return own | found

@@ -66,7 +66,7 @@ def _view(index: Index, packs: Packs, row: Row, now: float) -> RunView | None:
             return bytes(found)
 
         view = build_view(index.store, row.run, names.get(row.run, {}), now, get=get, located=_located(packs, row))
-    except (Corrupt, msgspec.MsgspecError, TypeError, ValueError) as exc:
+    except (Corrupt, msgspec.MsgspecError, TypeError, ValueError, RecursionError) as exc:
         left_out(
             keys.index_runs(row.batch.name), f"its row of {row.run} cannot be used ({exc}); the run itself is read"
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from tracker.read.notices import left_out
 from tracker.read.source import Part, as_part
 from tracker.store import keys
 from tracker.store.base import Store
+from tracker.store.columns import read_json
+from tracker.store.decoding import decoding
 from tracker.store.keys import OUTPUT_PATH, SegmentKey
 from tracker.store.segments import Piece
 
@@ -24,41 +27,61 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOST_CACHED_BYTES = 256 << 20
+MOST_OPEN = 32  # files; each is a descriptor, or a megabyte that was fetched from a server
 
 
 class Packs:
     """The packs of an index; columns of row groups are kept a while, because runs beside each other share them.
 
-    Safe in threads. A file is read once for what many runs need of it.
+    Safe in threads. A file is read once for what many runs need of it. Of all that were opened the footers are kept,
+    and few stay open: an index has as many packs as its runs have kinds of tables.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._files: dict[str, _File] = {}
+        self._open: OrderedDict[str, _File] = OrderedDict()  # the last one was used last
         self._layouts: dict[tuple[str, str, str], Layout] = {}
         self._columns: OrderedDict[tuple[str, int, str], pa.ChunkedArray] = OrderedDict()
         self._held_bytes = 0
         self._lock = threading.Lock()
 
-    def file(self, key: str) -> _File:
-        """The opened pack of this key."""
+    @contextmanager
+    def _file(self, key: str) -> Iterator[_File]:
+        """The pack of this key, for one at a time; it is closed when many others have been used after it."""
         with self._lock:
             found = self._files.setdefault(key, _File(self.store, key))
-        found.open()
-        return found
+        with found.lock:
+            try:
+                yield found
+            finally:
+                self._used(found)
+
+    def _used(self, file: _File) -> None:
+        with self._lock:
+            if file.opened is not None:
+                self._open[file.key] = file
+                self._open.move_to_end(file.key)
+            while len(self._open) > MOST_OPEN:
+                _, oldest = self._open.popitem(last=False)
+                oldest.opened = None  # whoever reads it at this moment holds it, and is not disturbed
+
+    def schema(self, key: str, columns: Sequence[str], about: dict[str, Any]) -> pa.Schema:
+        """The schema of a segment in a pack."""
+        with self._file(key) as file:
+            return file.schema(columns, about)
 
     def layout(self, key: str, columns: str, about: str) -> Layout:
         """What the columns of a segment in a pack mean; parsed once for all segments that are alike."""
         found = self._layouts.get((key, columns, about))
         if found is None:
-            schema = self.file(key).schema(json.loads(columns), json.loads(about))
+            schema = self.schema(key, read_json(columns), read_json(about))
             found = self._layouts[key, columns, about] = layout.parse(schema)
         return found
 
     def columns(self, key: str, group: int, names: Sequence[str]) -> list[pa.ChunkedArray]:
         """Columns of a row group, read together where they are not at hand."""
-        file = self.file(key)
-        with file.lock:
+        with self._file(key) as file:
             with self._lock:
                 found = {name: self._columns.get((key, group, name)) for name in names}
             lacking = [name for name, column in found.items() if column is None]
@@ -79,49 +102,45 @@ class Packs:
 
 
 class _File:
-    """One pack; opened by the first who needs it."""
+    """One pack; opened by whoever needs it, and again where it was closed in between. One uses it at a time."""
 
     def __init__(self, store: Store, key: str) -> None:
         self.store, self.key = store, key
         self.lock = threading.RLock()
-        self._opened: Any = None
+        self.opened: Any = None
+        self._footer: Any = None
+        self._schema: pa.Schema | None = None
 
-    def open(self) -> Any:
-        import pyarrow as pa
+    def _open(self) -> Any:
         import pyarrow.parquet as pq
 
-        with self.lock:
-            if self._opened is None:
-                path = self.store.local_path(self.key)
-                try:
-                    source = self.store.open(self.key) if path is None else path
-                    self._opened = pq.ParquetFile(source, memory_map=path is not None, page_checksum_verification=True)
-                except FileNotFoundError:
-                    raise
-                except (pa.ArrowException, OSError, ValueError) as exc:
-                    raise DamagedSegment(f"{self.key} is not a readable part of the index: {exc}") from exc
-        return self._opened
+        found = self.opened
+        if found is None:
+            path = self.store.local_path(self.key)
+            with decoding(self.store, self.key, f"{self.key} is not a readable part of the index"):
+                source = self.store.open(self.key) if path is None else path
+                found = pq.ParquetFile(
+                    source, metadata=self._footer, memory_map=path is not None, page_checksum_verification=True
+                )
+                self._footer, self._schema = found.metadata, found.schema_arrow
+            self.opened = found
+        return found
 
     def schema(self, columns: Sequence[str], about: dict[str, Any]) -> pa.Schema:
         """The schema of a segment in it: some of its columns, under the segment's own metadata."""
         import pyarrow as pa
 
-        with self.lock:
-            whole = self.open().schema_arrow
+        whole = self._schema if self._schema is not None else self._open().schema_arrow
         if not set(columns) <= set(whole.names):
             raise DamagedSegment(f"{self.key} lacks columns that the index names")
         fields = [whole.field(name) for name in columns]
         return pa.schema(fields, metadata={"hindsight": json.dumps(about)})
 
     def read(self, group: int, columns: list[str]) -> pa.Table:
-        import pyarrow as pa
-
-        try:
-            return self.open().read_row_group(group, columns=columns, use_threads=False)
-        except FileNotFoundError:
-            raise
-        except (pa.ArrowException, OSError, ValueError, IndexError) as exc:
-            raise DamagedSegment(f"{self.key} is damaged: {exc}") from exc
+        """Columns of a row group."""
+        file = self._open()
+        with decoding(self.store, self.key, f"{self.key} is damaged"):
+            return file.read_row_group(group, columns=columns, use_threads=False)
 
 
 @dataclass(eq=False)
@@ -136,12 +155,11 @@ class PackedPiece(Piece):
     def schema(self) -> pa.Schema:
         """Fields with their metadata, and the segment's own metadata."""
         assert self.packs is not None
-        file = self.packs.file(self.place[0])
-        return file.schema(json.loads(self.columns_json), described(self.about, self.key))
+        return self.packs.schema(self.place[0], read_json(self.columns_json), described(self.about, self.key))
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The columns in the order asked (default: all)."""
-        names = json.loads(self.columns_json) if columns is None else list(columns)
+        names = read_json(self.columns_json) if columns is None else list(columns)
         try:
             return self._read(names)
         except DamagedSegment as exc:
@@ -205,7 +223,7 @@ class Packed:
         fields = self.batch.segments.fields
         table = fields["table"][number]
         if not table:
-            sources = json.loads(fields["sources"][number])
+            sources = read_json(fields["sources"][number])
             folder = keys.data_folder(key.run)
             return Piece(key, self.packs.store, tuple(keys.check(f"{folder}{name}") for name in sources))
         pack = keys.index_data(key.path, table, self.batch.name, fields["number"][number])

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tracker.errors import BadKey, Corrupt, DamagedJournal, DamagedSegment, NewerFormat
 from tracker.store import documents, keys
 from tracker.store.base import Info, Store
+from tracker.store.decoding import decoding
 from tracker.store.kinds import KINDS, Kind, Need
 from tracker.store.objects import hash_key
 
@@ -108,7 +109,6 @@ def _inspect_document(store: Store, info: Info, kind: Kind) -> Finding:
 
 
 def _read_segment(store: Store, key: str) -> None:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from tracker.store.segments import describe
@@ -116,12 +116,10 @@ def _read_segment(store: Store, key: str) -> None:
     with store.open(key) as source:
         if source.read(4) != b"PAR1":  # PyArrow looks at the end only
             raise DamagedSegment("it does not begin as a Parquet file does")
-        try:
+        with decoding(store, key, "it cannot be read"):
             file = pq.ParquetFile(source, page_checksum_verification=True)
             described = describe(file.schema_arrow)
             rows = sum(batch.num_rows for batch in file.iter_batches())
-        except (pa.ArrowException, OSError, ValueError) as exc:
-            raise DamagedSegment(f"it cannot be read: {exc}") from exc
     if described["format"] > documents.FORMAT_NUMBER:
         raise NewerFormat(f"it has format {described['format']}; this version reads up to {documents.FORMAT_NUMBER}")
     if rows != file.metadata.num_rows:

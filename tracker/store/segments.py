@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from tracker.errors import DamagedJournal, DamagedSegment, NewerFormat
+from tracker.errors import DamagedJournal, NewerFormat
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.columns import read_json
+from tracker.store.decoding import decoding
 from tracker.store.documents import FORMAT_NUMBER
 from tracker.store.journals import Frames, read_journal
 from tracker.store.keys import JournalKey, SegmentKey
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_METRIC_COLUMNS = 500
+_ADVICE = "; `hindsight verify` lists the damage"
 _WORTH_THREADS = 100_000  # cells; fewer are decoded sooner than they are handed to threads
 _CONTEXT_ROLES = {b"time", b"loop", b"index", b"step"}
 
@@ -59,7 +61,9 @@ class Piece:
             file = self._open(source)
             here = [name for name in wanted if name in file.schema_arrow.names and name not in found]
             if here:
-                part = _read(file, here, source)
+                threads = file.metadata.num_rows * len(here) >= _WORTH_THREADS
+                with decoding(self.store, source, f"{source} is damaged", _ADVICE):
+                    part = file.read(columns=here, use_threads=threads)
                 found.update({name: part.column(name) for name in here})
                 fields.update({name: part.schema.field(name) for name in here})
         import pyarrow as pa
@@ -84,11 +88,10 @@ def _merge_schemas(schemas: list[pa.Schema]) -> pa.Schema:
 
 def _open(store: Store, key: str, footer: Any = None) -> Any:
     """The Parquet file behind a key, with its format checked; a footer that was read before is not read again."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = store.local_path(key)
-    try:
+    with decoding(store, key, f"{key} is not a readable segment", _ADVICE):
         file = pq.ParquetFile(
             store.open(key) if path is None else path,
             metadata=footer,
@@ -96,24 +99,11 @@ def _open(store: Store, key: str, footer: Any = None) -> Any:
             page_checksum_verification=True,
         )
         described = describe(file.schema_arrow)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, ValueError) as exc:
-        if isinstance(exc, FileNotFoundError):
-            raise
-        raise DamagedSegment(f"{key} is not a readable segment: {exc}; `hindsight verify` lists the damage") from exc
     if described["format"] > FORMAT_NUMBER:
         raise NewerFormat(
             f"{key} has format {described['format']}, this version reads up to {FORMAT_NUMBER}; upgrade to read it"
         )
     return file
-
-
-def _read(file: Any, columns: list[str], key: str) -> pa.Table:
-    import pyarrow as pa
-
-    try:
-        return file.read(columns=columns, use_threads=file.metadata.num_rows * len(columns) >= _WORTH_THREADS)
-    except (pa.ArrowException, OSError) as exc:
-        raise DamagedSegment(f"{key} is damaged: {exc}; `hindsight verify` lists the damage") from exc
 
 
 def describe(schema: pa.Schema) -> dict[str, Any]:
