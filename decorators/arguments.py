@@ -14,13 +14,20 @@ from tracker.secrets import is_secret_name
 _QUICK = (int, float, bool, type(None))
 
 
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError):  # some built-ins do not say
+        return inspect.signature(lambda *args, **kwargs: None)
+
+
 class Binding:
     """The signature of a function, ready to name the arguments of its calls."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.signature = inspect.signature(function)
+        self.signature = _signature(function)
         parameters = list(self.signature.parameters.values())
-        in_class = "." in function.__qualname__.rpartition("<locals>.")[2]
+        in_class = "." in getattr(function, "__qualname__", "").rpartition("<locals>.")[2]
         first = parameters[0].name if parameters else ""
         self.receiver = (first,) if in_class and first in ("self", "cls") else ()
         self._names = [each.name for each in parameters]

@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from tracker.decorators.arguments import Binding
-from tracker.decorators.places import Place, current_place, status_of
+from tracker.decorators.places import Ending, Place, current_place, status_of
 
 from tracker.checkpoint.invocations import shown
 from tracker.code.project import function_root, is_started_again_by_script
 from tracker.errors import HindsightError
 from tracker.record.arguments import note_argument
+from tracker.record.callables import called_name
 from tracker.record.context import PROCESS, current_scope, set_scope
 from tracker.record.lifecycle import active_run, begin_run, end_run
 from tracker.record.log import log
@@ -26,6 +28,7 @@ from tracker.record.run import Run
 from tracker.record.scope import Frame, Scope
 from tracker.secrets import mask_text
 
+Result = TypeVar("Result")
 _MAX_DEPTH = 16  # of tracked calls in each other; what a deeper one logs belongs to the one around it
 _used: Counter[tuple[str, str]] = Counter()  # calls outside of each other in one try of a task
 _open: list[str] = []  # launch keys of the calls under way; an engine may name a task that only waits for more
@@ -34,10 +37,12 @@ _open: list[str] = []  # launch keys of the calls under way; an engine may name 
 class Tracking:
     """A tracked function: its options, and what is known of its arguments before it is called."""
 
-    def __init__(self, function: Callable[..., Any], *, name: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, name: str | None = None, run_name: str | None = None, **options: Any
+    ) -> None:
         self.function, self.options = function, options
-        self.name = name or function.__name__.strip("<>") or "call"
-        self.given_name = name
+        self.name = name or called_name(function).strip("<>") or "call"
+        self.given_name = run_name or name  # a run's may be any text, the function's stands in names of columns
         self.binding = Binding(function)
         self.columns = {each: f"{self.name}.{each}" for each in ("returned", "seconds", "error", "traceback")}
 
@@ -54,8 +59,7 @@ class Tracking:
                 return _TaskCall(self, args, kwargs, around, place)
             return _NestedCall(self, args, kwargs)
         except Exception as exc:  # noqa: BLE001  promise: tracking never changes what a program computes
-            PROCESS.warn_once(f"a call of {self.name} is not tracked: {type(exc).__name__}: {exc}")
-            return Call()
+            return untracked(self.name, exc)
 
 
 def _is_elsewhere(place: Place | None, around: Run) -> bool:
@@ -82,6 +86,12 @@ class Call:
         yield
 
 
+def untracked(name: str, exc: Exception) -> Call:
+    """The call of a function that cannot be recorded for this reason, which is told."""
+    PROCESS.warn_once(f"a call of {name:.80} is not tracked: {type(exc).__name__}: {exc}")
+    return Call()
+
+
 class _ScopedCall(Call):
     """A call with a scope of its own, which what it logs belongs to."""
 
@@ -105,6 +115,11 @@ class _ScopedCall(Call):
         """Record how it ended."""
         raise NotImplementedError
 
+    def keep_result(self, name: str) -> None:
+        """Log what the function returned, as far as that can be said."""
+        if self.result is not None:
+            _tried(name, lambda: log(name, shown(self.result)))
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         inner = current_scope()
@@ -126,7 +141,7 @@ class _NestedCall(_ScopedCall):
         frame = Frame(outer, "loop", name)
         super().__init__(tracking, recorder.begin(frame, recorder.count_iteration(outer, name), None))
         for column, value in tracking.binding.columns(tracking.name, args, kwargs):
-            log(column, value)
+            _tried(column, partial(log, column, value))
 
     def end(self, exc: BaseException | None) -> None:
         columns = self.tracking.columns
@@ -135,8 +150,17 @@ class _NestedCall(_ScopedCall):
             error, trace = _told(exc)
             log(columns["error"], error)
             log(columns["traceback"], trace)
-        elif self.result is not None:
-            log(columns["returned"], shown(self.result))
+        else:
+            self.keep_result(columns["returned"])
+
+
+def _tried(what: str, action: Callable[[], Result]) -> Result | None:
+    """Part of a record; where it cannot be made, that is told, and the call and the rest of its record go on."""
+    try:
+        return action()
+    except Exception as exc:  # noqa: BLE001  promise: tracking never changes what a program computes
+        PROCESS.warn_once(f"{what:.80} is not recorded: {type(exc).__name__}: {exc}", kind=what)
+        return None
 
 
 def _told(exc: BaseException) -> tuple[str, str]:
@@ -162,14 +186,15 @@ class _TaskCall(_ScopedCall):
     def __init__(
         self, tracking: Tracking, args: tuple[Any, ...], kwargs: dict[str, Any], run: Run, place: Place | None
     ) -> None:
+        noted = tracking.binding.captured(args, kwargs, is_entry=False, place=place).shown
         super().__init__(tracking, run.recorder.root)
         run.awaits_call = False
-        for name, value in tracking.binding.captured(args, kwargs, is_entry=False, place=place).shown.items():
-            note_argument(run.recorder, name, value)
+        for name, value in noted.items():
+            _tried(name, partial(note_argument, run.recorder, name, value))
 
     def end(self, exc: BaseException | None) -> None:
-        if exc is None and self.result is not None:
-            log("returned", shown(self.result))
+        if exc is None:
+            self.keep_result("returned")
 
 
 class _RunCall(_ScopedCall):
@@ -187,7 +212,7 @@ class _RunCall(_ScopedCall):
         is_process = place is None or place.is_process
         is_entry = root is not None and not (is_process and is_started_again_by_script(root))
         call = tracking.binding.captured(args, kwargs, is_entry=is_entry, place=place)
-        origin, options = _origin(tracking, place)
+        origin, options = _origin(tracking, place, around)
         self.run = begin_run(replace(origin, parent=around, call=call), options)
         self.run.launch = place.launch_key if place else None
         super().__init__(tracking, self.run.recorder.root)
@@ -195,33 +220,27 @@ class _RunCall(_ScopedCall):
         if place is not None:
             _open.append(place.launch_key)
         if place is not None and place.on_begin is not None:
-            _tell_engine(place.on_begin, self.run)
+            _tried("what the engine is told of the run", partial(place.on_begin, self.run))
 
     def end(self, exc: BaseException | None) -> None:
         if self.run.launch in _open:
             _open.remove(self.run.launch)
-        if exc is None and self.result is not None:
-            log("returned", shown(self.result))
-        told = self.ending(self.result) if exc is None and self.ending is not None else None
-        if told is not None:
-            end_run(self.run, failure=told.failure, status=told.status)
-        else:
-            end_run(self.run, failure=exc, status=None if exc is None else status_of(exc))
-
-
-def _tell_engine(tell: Callable[[Run], None], run: Run) -> None:
-    """What an engine does with a run that has begun must not keep the run from ending."""
-    try:
-        tell(run)
-    except Exception as exc:  # noqa: BLE001  promise: tracking never changes what a program computes
-        run.recorder.warn_once(f"the engine is not told of the run: {type(exc).__name__}: {exc}")
+        ending = Ending(exc, None if exc is None else status_of(exc))
+        try:
+            if exc is None:
+                self.keep_result("returned")
+            if exc is None and self.ending is not None:
+                told = _tried("what the engine reads out of the result", partial(self.ending, self.result))
+                ending = told or ending
+        finally:
+            end_run(self.run, failure=ending.failure, status=ending.status)
 
 
 class _RankCall(_ScopedCall):
     """The same call in another rank of the same job: a shard of the attempt that the first rank opens and ends."""
 
     def __init__(self, tracking: Tracking, place: Place) -> None:
-        origin, options = _origin(tracking, place)
+        origin, options = _origin(tracking, place, None)
         self.run, self.rank = begin_run(origin, options), place.rank
         self.run.launch = place.launch_key
         super().__init__(tracking, self.run.recorder.root)
@@ -229,14 +248,14 @@ class _RankCall(_ScopedCall):
     def end(self, exc: BaseException | None) -> None:
         if exc is not None and status_of(exc) is None:
             error, trace = _told(exc)
-            log("error", error, rank=self.rank)
-            log("traceback", trace, rank=self.rank)
+            _tried("error", lambda: log("error", error, rank=self.rank))
+            _tried("traceback", lambda: log("traceback", trace, rank=self.rank))
         end_run(self.run)
 
 
-def _origin(tracking: Tracking, place: Place | None) -> tuple[Origin, dict[str, Any]]:
+def _origin(tracking: Tracking, place: Place | None, around: Run | None) -> tuple[Origin, dict[str, Any]]:
     """What a run of this function at this place is, and its settings."""
-    options = {**(place.settings() if place is not None and place.settings else {}), **tracking.options}
+    options = _options(tracking.options, place, around)
     name, tags = tracking.given_name, tuple(options.pop("tags", ()))
     if place is None:
         return Origin(name=name, tags=tags, function=tracking.function), options
@@ -254,6 +273,22 @@ def _origin(tracking: Tracking, place: Place | None) -> tuple[Origin, dict[str, 
         function=tracking.function,
     )
     return origin, options
+
+
+def _options(given: dict[str, Any], place: Place | None, around: Run | None) -> dict[str, Any]:
+    """The settings of a run: the decorator's, then those of the submission, then the engine's.
+
+    The engine's are asked for only where neither these nor a run around it name a store: their credentials are meant
+    for the store that they name.
+    """
+    options = {name: value for name, value in given.items() if value is not None}
+    if place is None:
+        return options
+    reached = {"store", "storage_options"} if "store" in options else set()
+    options = {name: value for name, value in place.options.items() if name not in reached} | options
+    if "store" in options or around is not None or place.settings is None:
+        return options
+    return {**place.settings(), **options}
 
 
 def _launch_key(place: Place) -> str:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Ending(NamedTuple):
-    """How a try ended, as what it returned tells."""
+    """How a try ended, as its exception or what it returned tells; without a status, as its failure says."""
 
     failure: BaseException | None
-    status: Status
+    status: Status | None
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +42,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Of named arguments those that can be recorded: without the objects that the engine gives to every call."""
     ending: Callable[[Any], Ending | None] | None = None
     """What the engine reads out of a returned value: some fail without raising anything."""
+    options: dict[str, Any] = {}  # of `tracker.init`, given with the submission; those of ``@tracked`` come first
     settings: Callable[[], dict[str, Any]] | None = None
-    """What the engine's own configuration says of the store; ``@tracked`` itself and the environment come first."""
+    """What the engine's own configuration says of the store. Not asked for where the options or the run around it name
+    one; the environment comes first, too.
+    """
 
 
 class Engine(Protocol):

@@ -43,6 +43,7 @@ class Submission:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _is_job():
             os.environ.pop(SHARD_VARIABLE, None)  # meant for workers of the process that submitted the job
+        _places.pop(self.key, None)  # of an earlier job with the same call, which was executed in this process, too
         token = _submission.set(self)
         try:
             return _called(self.function, args, kwargs)
@@ -158,7 +159,7 @@ def _place(key: str, submission: Submission | None) -> Place:
         name=options.pop("name", None),
         tags=tuple(options.pop("tags", ())),
         details={name: value for name, value in details.items() if value is not None},
-        settings=lambda: options,
+        options=options,
         rank=environment.global_rank,
         ranks=environment.num_tasks,
         is_restart=restarts > 0 or tries > 0,

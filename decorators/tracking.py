@@ -30,10 +30,13 @@ class _Tracked:
         self.function, self.given_name, self.options = function, name, options
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """What is to be entered around the first call, and from then on around every other."""
-        from tracker.decorators.calls import Tracking
+        """What is to be entered around the first call, and from then on around every other. Never raises."""
+        from tracker.decorators.calls import Tracking, untracked
 
-        begin = Tracking(self.function, name=self.given_name, **self.options).begin
+        try:
+            begin = Tracking(self.function, name=self.given_name, **self.options).begin
+        except Exception as exc:  # noqa: BLE001  promise: tracking never changes what a program computes
+            return untracked(type(self.function).__name__, exc)
         self.begin = begin  # type: ignore[method-assign]
         return begin(args, kwargs)
 
@@ -95,8 +98,12 @@ def _decorate(function: Any, *, options: dict[str, Any]) -> Any:
 
 
 def _wrap(function: Callable[..., Any], *, options: dict[str, Any]) -> Callable[..., Any]:
-    if getattr(function, "__hindsight_tracking__", None) is not None:
-        return function  # above and below an orchestrator's decorator: once is enough
+    inner = getattr(function, "__hindsight_tracking__", None)
+    if inner is not None:  # above and below an orchestrator's decorator: once is enough, and the outer options win
+        given = {name: value for name, value in options.items() if value is not None}
+        if not given:
+            return function
+        function, options = inner.function, {"name": inner.given_name, **inner.options, **given}
     tracking = _Tracked(function, **_checked(options))
     if inspect.isasyncgenfunction(function):
         wrapper = _async_generator(function, tracking)

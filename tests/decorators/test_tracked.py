@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import threading
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tracker.decorators import tracked
 import tracker
 from tracker.errors import InputError
 from tracker.read.catalog import RunView, scan
+from tracker.record.lifecycle import active_run
 from tracker.store.objects import get_object
 from tracker.store.open import open_store
 
@@ -358,3 +361,69 @@ def test_broken_arguments_do_not_break_the_call(store: str) -> None:
 
     assert use(Broken(), [Broken(), {"x": Broken()}]) == 1
     assert [run.status for run in runs_of(store)] == ["finished"]
+
+
+class BrokenText:
+    def __repr__(self) -> str:
+        raise TypeError("no text")
+
+
+@pytest.mark.parametrize("result", [10**5000, {BrokenText(), BrokenText()}, "x" * 3000], ids=["int", "set", "text"])
+def test_a_result_that_cannot_be_recorded_leaves_no_run_open(store: str, result: Any) -> None:
+    """Nor does an argument: the run ends, and what comes after it is recorded elsewhere."""
+
+    @tracked(max_text_bytes=1024)
+    def give(value: Any) -> Any:
+        tracker.log("inside", 1)
+        return value
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # some of these cannot be described, either
+        assert give(result) is result
+
+    (run,) = runs_of(store)
+    assert run.status == "finished"
+    assert active_run() is None
+
+
+def test_a_nested_call_that_cannot_be_recorded_leaves_no_scope_behind(store: str) -> None:
+    """Only the column that cannot be is left out; what the caller logs afterwards is the caller's."""
+
+    @tracked
+    def inner(value: int, **more: int) -> int:
+        tracker.log("inside", 1)
+        return value
+
+    with tracker.run():
+        with pytest.warns(RuntimeWarning, match="is not recorded"):
+            assert inner(10**5000, **{"x" * 300: 1}) == 10**5000
+        tracker.log("after", 1)
+
+    assert "inner" not in tracker.dataframe("after", store=store)
+    assert values(store, "inner", "inside") == [[0, 1]]
+    assert len(values(store, "inner.seconds")) == 1
+
+
+class Scaled:
+    """Called like a function."""
+
+    def __call__(self, value: int) -> int:
+        return value * 10
+
+
+def test_whatever_can_be_called_is_tracked(store: str) -> None:
+    """Partials, objects and built-ins have no names or no signatures, and are called like any other."""
+
+    def train(lr: float, epochs: int) -> float:
+        return lr * epochs
+
+    assert tracked(functools.partial(train, 0.5))(2) == 1.0
+    assert tracked(Scaled())(2) == 20
+    assert tracked(max)(1, 2) == 2
+    with tracker.run():
+        assert tracked(Scaled())(3) == 30
+
+    found = [(run.name, run.arguments) for run in runs_of(store)]
+    assert found[:2] == [("train", {"epochs": 2}), ("Scaled", {"value": 2})]
+    assert found[2] == ("max", {"args": [1, 2]})
+    assert values(store, "Scaled.returned") == [[30]]

@@ -175,6 +175,8 @@ def shown(value: Any) -> Any:
     if type(value) is str:
         text = mask_text(value)
         return text if len(text) <= _MAX_SHOWN_CHARS else text[: _MAX_SHOWN_CHARS - 1] + "…"
+    if type(value) is bytes:
+        return mask_value(value) if len(value) <= _MAX_SHOWN_CHARS else describe(value)
     if type(value) in PLAIN_TYPES:
-        return value if type(value) is not bytes or len(value) <= _MAX_SHOWN_CHARS else describe(value)
+        return value if type(value) is not int or value.bit_length() <= 3 * _MAX_SHOWN_CHARS else describe(value)
     return mask_value(describe(value))

@@ -90,13 +90,12 @@ def read_payload(kind: str, data: bytes) -> Any:
 
 
 def _as_json(value: Any) -> Any:
-    from tracker.errors import UnstorableValue
     from tracker.record.values import stored
 
     try:
         plain = stored(sorted(value, key=repr) if isinstance(value, set | frozenset) else value)
         return plain if len(to_json(plain)) <= _MAX_JSON_CHARS else None
-    except (UnstorableValue, ValueError, RecursionError):
+    except Exception:  # noqa: BLE001  no form in JSON, or a broken __repr__ of the user's
         return None
 
 

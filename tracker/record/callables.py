@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -15,8 +16,15 @@ _wrappers: dict[tuple[str, str], Callable[..., Any]] = {}
 
 def remember(function: Callable[..., Any], wrapper: Callable[..., Any]) -> None:
     """Keep what a function became, in a process that replays; the last of several in one place counts."""
-    if order() is not None:
+    if order() is not None and hasattr(function, "__code__"):
         _wrappers[_file_of(function), function.__qualname__] = wrapper
+
+
+def called_name(function: Callable[..., Any]) -> str:
+    """The name of a function, of the one inside of a partial, or of the class of another object that can be called."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def find_callable(module: Any, qualified_name: str) -> Callable[..., Any]:

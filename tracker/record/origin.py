@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracker.record.callables import called_name
 from tracker.record.identity import NAME_VARIABLE, PARENT_VARIABLE, RUN_VARIABLE, Identity, run_of_launch, take_variable
 from tracker.record.replaying import order
 from tracker.store.base import Store
@@ -37,6 +38,7 @@ class Origin:
     function: Callable[..., Any] | None = None  # what is called
     call: CapturedCall | None = None  # and with what
     root: Path | None = None  # the project, where it is not that of the function or of what is running
+    began: float | None = None  # when, in Unix seconds, where that is not now
     entry: Entry | None = None  # what to start to do this again, where that is not told by the command line
     offline: bool = False  # the store does not answer, everything waits in the spool
 
@@ -50,7 +52,7 @@ def identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry
         run_id = take_variable(RUN_VARIABLE) if run_id is None and launch_key is None else run_id
         name = take_variable(NAME_VARIABLE) if name is None else name
     if name is None and origin.function is not None:
-        name = origin.function.__name__
+        name = called_name(origin.function)
     if run_id is not None and not is_id(run_id):
         launch_key, run_id = launch_key or f"id/{run_id}", None
     return Identity(
