@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 import tracker
@@ -162,6 +163,21 @@ def test_damage_is_told_and_held_back(source: Path, target: Store) -> None:
     assert sound(target)
     assert len(target.folders(keys.RUNS)) == 3
     assert sync(source, target).problems.keys() == summary.problems.keys()
+
+
+def test_a_flipped_bit_in_a_segment_is_found(source: Path, target: Store) -> None:
+    """Not only its footer is read: it is held back, and the run is not deleted."""
+    segment = next((source / "runs").rglob("epoch.step/*.parquet"))
+    column = pyarrow.parquet.read_metadata(segment).row_group(0).column(0)
+    data = bytearray(segment.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+    segment.write_bytes(data)
+
+    summary = sync(source, target, delete_after=True)
+
+    assert list(summary.problems) == [segment.relative_to(source).as_posix()]
+    assert len(summary.deleted_runs) == 2
+    assert segment.exists()
 
 
 def test_a_torn_copy_in_the_target_is_repaired(source: Path, target: Store) -> None:

@@ -20,6 +20,7 @@ Category = Literal["document", "segment", "journal", "object", "bundle", "other"
 _OBJECT = re.compile(r"objects/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _BUNDLE = re.compile(r"code/[^/]+\.bundle")
 _PROBE = ".probe/"
+_LOGGED = {b"metric", b"argument"}  # roles of columns
 
 
 @dataclass(frozen=True)
@@ -108,23 +109,48 @@ def _inspect_document(store: Store, info: Info, kind: Kind) -> Finding:
     return Finding(info, "document", owner=kind.owner(found), needs=needs, snapshot=snapshot)
 
 
-def _read_segment(store: Store, key: str) -> None:
+def _read_segment(store: Store, key: str) -> int:
+    with store.open(key) as source, decoding(store, key, "it cannot be read"):
+        return read_segment(source, key)
+
+
+def read_segment(source: Any, key: str) -> int:
+    """Read all of an open segment, with the checksums of its pages, and give the number of logged values in it.
+
+    ``Corrupt`` when it is not what its key promises, or what PyArrow raises when it cannot decode it.
+    """
     import pyarrow.parquet as pq
 
     from tracker.store.segments import describe
 
-    with store.open(key) as source:
-        if source.read(4) != b"PAR1":  # PyArrow looks at the end only
-            raise DamagedSegment("it does not begin as a Parquet file does")
-        with decoding(store, key, "it cannot be read"):
-            file = pq.ParquetFile(source, page_checksum_verification=True)
-            described = describe(file.schema_arrow)
-            rows = sum(batch.num_rows for batch in file.iter_batches())
+    if source.read(4) != b"PAR1":  # PyArrow looks at the end only
+        raise DamagedSegment("it does not begin as a Parquet file does")
+    file = pq.ParquetFile(source, page_checksum_verification=True)
+    described = describe(file.schema_arrow)
     if described["format"] > documents.FORMAT_NUMBER:
         raise NewerFormat(f"it has format {described['format']}; this version reads up to {documents.FORMAT_NUMBER}")
+    rows = records = 0
+    for batch in file.iter_batches(use_threads=False):  # who calls has threads enough
+        rows += batch.num_rows
+        records += count_values(batch)
     if rows != file.metadata.num_rows:
         raise DamagedSegment(f"it has {rows} rows and says {file.metadata.num_rows}")
     _compare_segment(key, described)
+    return records
+
+
+def count_values(batch: Any) -> int:
+    """How many logged values rows of a segment hold, those of ``None`` among them."""
+    import pyarrow as pa
+
+    found = 0
+    for about, column in zip(batch.schema, batch.columns, strict=True):
+        role = (about.metadata or {}).get(b"role")
+        if role in _LOGGED:
+            found += len(column) - column.null_count
+        elif role == b"none" and isinstance(column, pa.BooleanArray):
+            found += column.true_count
+    return found
 
 
 def _compare_segment(key: str, described: dict[str, Any]) -> None:
