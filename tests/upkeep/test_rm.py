@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,39 @@ def test_a_run_that_was_started_again_meanwhile_stays(tmp_path: Path) -> None:
     assert not list(store.list(keys.REMOVED))
 
 
+class Meddled(LocalStore):
+    """A store in which something happens just before the document of a run is deleted."""
+
+    meddle: Callable[[], object] | None = None
+
+    def delete(self, keys: Iterable[str]) -> None:
+        names = list(keys)
+        if self.meddle is not None and names[0].endswith("/run.json"):
+            meddle, self.meddle = self.meddle, None
+            meddle()
+        super().delete(names)
+
+
+def test_an_attempt_that_begins_while_its_run_is_deleted_is_seen(tmp_path: Path) -> None:
+    """It found the run, so nothing of it goes, and the next attempt finds it, too."""
+    attempt = partial(tracker.run, store=tmp_path / "store", capture=(), launch_key="dag/task")
+    with attempt() as run:
+        tracker.log("loss", 1)
+    store = Meddled(tmp_path / "store")
+    before = contents(store).keys()
+    with contextlib.ExitStack() as stack:
+        store.meddle = lambda: stack.enter_context(attempt())
+        kept = remove_runs(store, [run.id]).kept
+        tracker.log("norm", 2)
+
+    assert "was started again a moment ago" in kept[run.id]
+    assert before <= contents(store).keys()
+    assert not list(store.list(keys.REMOVED))
+    assert len(tracker.dataframe("loss", "norm", runs=run.id, store=store)) == 1
+    with attempt() as again:
+        assert again.id == run.id
+
+
 class Dying(LocalStore):
     """A store whose process dies at a chosen one of its changes."""
 
@@ -182,6 +217,64 @@ def test_killed_at_every_change(whole: Path, tmp_path: Path) -> None:
             assert report_of(store).problems == ()
         number += 1 if number < 4 else 9
     assert number > 20
+
+
+def test_a_run_that_was_pinned_since_is_not_finished_off(tmp_path: Path) -> None:
+    """A removal that was killed at its beginning, and then somebody saw the run and wants it."""
+    run = small_run(tmp_path / "store")
+    store = Dying(tmp_path / "store")
+    store.left = 1
+    with pytest.raises(KeyboardInterrupt):
+        remove_runs(store, [run])
+    store.left = 10**6
+    assert ids_of(store) == [run]
+    tracker.pin(run, store=store.url)
+
+    assert finish_removals(store) == []
+    assert tracker.runs(store=store)[0].pinned
+
+
+def test_a_mark_that_comes_at_the_last_moment_counts(tmp_path: Path) -> None:
+    """The run was looked at before it came."""
+    run = small_run(tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    remover = Remover(store)
+    seen = remover.belongings(run)
+    tracker.pin(run, store=store)
+
+    with pytest.raises(Conflict, match="tagged or pinned"):
+        remover.remove(seen)
+
+    assert ids_of(store) == [run]
+    assert not list(store.list(keys.REMOVED))
+
+
+@pytest.mark.filterwarnings("ignore::tracker.read.notices.DamageWarning")
+@pytest.mark.parametrize("name", ["mark", "run.json"])
+def test_a_document_that_cannot_be_read_counts_as_a_pin(tmp_path: Path, name: str) -> None:
+    """Nobody knows what it says; a collection leaves the run alone, too, and only force removes it."""
+    run, _ = small_run(tmp_path / "store"), small_run(tmp_path / "store", seed=1)
+    store = LocalStore(tmp_path / "store")
+    tracker.pin(run, store=store)
+    key = next(store.list(keys.marks_folder(run))).key if name == "mark" else keys.run_document(run)
+    path = store.root / key
+    path.write_bytes(bytes(path.stat().st_size))  # as after a power cut
+
+    assert remove_runs(store, [run]).kept == {run: f"{key} cannot be read, so it counts as pinned"}
+    found = collect(store, Policy(last=1, grace_s=0), dry_run=False)
+    assert (list(found.runs), list(found.spared)) == ([], [run])
+    assert "cannot be read" in found.spared[run]
+    assert list(remove_runs(store, [run], force=True).runs) == [run]
+
+
+@pytest.mark.filterwarnings("ignore::tracker.read.notices.DamageWarning")
+def test_a_live_run_without_a_readable_beginning_stays(tmp_path: Path) -> None:
+    """Also with force: its lease says that it goes on."""
+    store = LocalStore(tmp_path / "store")
+    with tracker.run(store=store.url, capture=()) as run:
+        tracker.commit()
+        (store.root / keys.run_document(run.id)).write_bytes(b"")
+        assert remove_runs(store, [run.id], force=True).kept == {run.id: "it is still running"}
 
 
 @pytest.mark.parametrize("ahead_s", [-3600, 3600])

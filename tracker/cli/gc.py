@@ -114,7 +114,7 @@ def gc(
     if not (dry_run or yes or as_json) and found.keys:
         if not _confirmed(found):
             return NOT_SO
-        found = collect(opened, policy, where=where, dry_run=False)
+        found = collect(opened, policy, where=where, dry_run=False, shown=found)
         _show(found, as_json=False)
     return OK if found.complete else NOT_SO
 

@@ -96,6 +96,7 @@ class RunView:
     store: Store = field(repr=False)
     marks: tuple[Mark, ...] = ()  # changes of its tags and its pin, in the order of time
     located: Located | None = field(default=None, repr=False)  # where an index knows its data to be
+    unread: tuple[str, ...] = ()  # its documents that are there and cannot be read: what they say is not known
 
     def __repr__(self) -> str:
         name = f" {self.name!r}" if self.name else ""
@@ -254,7 +255,7 @@ def _note(found: dict[str, Documents], key: str, modified: float | None = None) 
         return
     if parts[2:] == ["run.json"]:
         found.setdefault(parts[1], {})
-    elif len(parts) == 4 and parts[2] == "marks":
+    elif len(parts) == 4 and parts[2] == "marks" and ids.is_id(parts[3].removesuffix(".json")):
         found.setdefault(parts[1], {}).setdefault(_MARKS, {})[key] = modified
     elif len(parts) == 5 and parts[2] == "attempts" and ids.is_id(parts[3]):
         found.setdefault(parts[1], {}).setdefault(parts[3], {})[parts[4]] = modified
@@ -277,20 +278,27 @@ def build_view(
 ) -> RunView | None:
     """The view of a run that has these documents; ``get`` reads them, by default from the store."""
     get = get or store.get
+    unread: list[str] = []
+
+    def damaged(key: str, reason: object) -> None:
+        unread.append(key)
+        on_damage(key, reason)
+
     document = _document(get, keys.run_document(run), RunDocument, on_damage)
     if document is None:
         return None  # damaged (and warned of), or not yet arrived
     views = []
-    marks = [_document(get, key, Mark, on_damage) for key in sorted(attempts.get(_MARKS, ()))]
+    marks = [_document(get, key, Mark, damaged) for key in sorted(attempts.get(_MARKS, ()))]
     for number, attempt in enumerate(sorted(attempts.keys() - {_MARKS}), 1):
         end = lease = None
         if "end.json" in attempts[attempt]:
-            end = _document(get, keys.attempt_document(run, attempt, "end"), EndDocument, on_damage)
+            end = _document(get, keys.attempt_document(run, attempt, "end"), EndDocument, damaged)
         if end is None and "lease.json" in attempts[attempt]:
-            lease = _document(get, keys.attempt_document(run, attempt, "lease"), Lease, on_damage)
+            lease = _document(get, keys.attempt_document(run, attempt, "lease"), Lease, damaged)
         written = attempts[attempt].get("lease.json")
         views.append(AttemptView(run, attempt, number, store, now, end, lease, written))
-    return RunView(document, tuple(views), store, tuple(mark for mark in marks if mark is not None), located)
+    known = tuple(mark for mark in marks if mark is not None)
+    return RunView(document, tuple(views), store, known, located, tuple(unread))
 
 
 def _document(get: Get, key: str, kind: type[Document], on_damage: OnDamage = left_out) -> Document | None:

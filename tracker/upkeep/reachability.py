@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from tracker.checkpoint.manifest import Manifest
 from tracker.code.bundle import read_header
 from tracker.errors import Corrupt, KeyNotFound
 from tracker.read.parallel import each
@@ -146,6 +147,8 @@ def _sort_out(
             ):
                 continue
             category, kind = categorise(info.key, kinds)
+            if kind is not None and kind.form is Manifest:
+                graph.manifests.setdefault(info.key.split("/")[1], []).append(info)
             if kind is not None and kind.has_needs:
                 yield info, kind
             elif category == "other":
@@ -167,8 +170,6 @@ def _note(info: Info, graph: Graph, ended: set[tuple[str, str]]) -> None:
             graph.open_attempts[attempt] = info.modified
         elif parts[4] == "end.json":
             ended.add(attempt)
-    elif parts[0] == "runs" and len(parts) == 5 and parts[2] == "checkpoints":
-        graph.manifests.setdefault(parts[1], []).append(info)
 
 
 def _node(store: Store, info: Info, kind: Kind, known: dict[str, Node], graph: Graph) -> Node | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tracker.errors import Conflict, Corrupt, InputError, KeyNotFound
+from tracker.errors import Conflict, Corrupt, InputError, KeyExists, KeyNotFound
 from tracker.read.catalog import RunView, scan
 from tracker.replay.documents import Plan
 from tracker.store import ids, keys
@@ -34,8 +34,15 @@ class Belongings:
     @property
     def attempts(self) -> frozenset[str]:
         """The attempts that there are."""
-        start = keys.attempts_folder(self.run)
-        return frozenset(info.key.split("/")[3] for info in self.infos if info.key.startswith(start))
+        return self._below(keys.attempts_folder(self.run))
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """The changes of its tags and its pin."""
+        return self._below(keys.marks_folder(self.run))
+
+    def _below(self, folder: str) -> frozenset[str]:
+        return frozenset(info.key.split("/")[3] for info in self.infos if info.key.startswith(folder))
 
 
 @dataclass
@@ -66,7 +73,8 @@ class Remover:
 
     def remove(self, own: Belongings, *, reason: str = "") -> int:
         """Remove a run; gives the number of keys. Killed at any moment, it shows the whole run or none of it, and the
-        next ``finish_removals`` does the rest. ``Conflict`` when the run was started again since it was looked at.
+        next ``finish_removals`` does the rest. ``Conflict`` when the run was started again since it was looked at, or
+        got a mark; it is whole then.
         """
         note_changes(self.store, [own.run])
         try:
@@ -75,14 +83,15 @@ class Remover:
             self.store.put(keys.removal_document(own.run), encode(removal))
             now = self.belongings(own.run)
             if now.attempts - own.attempts:
-                self.store.delete([keys.removal_document(own.run)])
-                raise Conflict(f"run {own.run} was started again a moment ago; it is not removed")
+                raise self._spared(own.run, "started again")
+            if now.marks - own.marks:
+                raise self._spared(own.run, "tagged or pinned")
             return self._delete(now, launch_key)
         finally:
             note_changes(self.store, [own.run])
 
     def finish(self, own: Belongings) -> int:
-        """Remove what is left of a run whose removal was interrupted."""
+        """Remove what is left of a run whose removal was interrupted; ``Conflict`` as when it is removed."""
         key = keys.removal_document(own.run)
         note_changes(self.store, [own.run])
         try:
@@ -91,12 +100,38 @@ class Remover:
             note_changes(self.store, [own.run])
 
     def _delete(self, own: Belongings, launch_key: str | None) -> int:
-        """The run's own document goes first: from then on nobody sees the run. What leads to it goes next."""
+        """The run's own document goes first: from then on nobody sees the run. What leads to it goes next.
+
+        An attempt writes its lease before it looks for that document, and writes one where there is none. So those that
+        found it are listed after it is deleted, and it is put back; for the others a new one stands there, which stays.
+        """
+        key = keys.run_document(own.run)
+        document = self._found(key)
+        self.store.delete([key])
+        if self._attempts(own.run) - own.attempts:
+            if document is not None:
+                with suppress(KeyExists):
+                    self.store.create(key, document)
+            raise self._spared(own.run, "started again")
         pointers = [] if launch_key is None else self._pointer(launch_key, own.run)
-        self.store.delete([keys.run_document(own.run)])
-        self.store.delete([*pointers, *(info.key for info in own.results), *(info.key for info in own.infos)])
+        others = [info.key for info in own.infos if info.key != key]
+        self.store.delete([*pointers, *(info.key for info in own.results), *others])
         remove_empty_folders(self.store, keys.run_folder(own.run))
         return len(own.infos) + len(own.results) + len(pointers)
+
+    def _attempts(self, run: str) -> set[str]:
+        return {info.key.split("/")[3] for info in self.store.list(keys.attempts_folder(run))}
+
+    def _spared(self, run: str, what: str) -> Conflict:
+        """Take back that a run is removed, because somebody wants it."""
+        self.store.delete([keys.removal_document(run)])
+        return Conflict(f"run {run} was {what} a moment ago; it is not removed")
+
+    def _found(self, key: str) -> bytes | None:
+        try:
+            return self.store.get(key)
+        except KeyNotFound:
+            return None
 
     def _launch_key_of(self, run: str) -> str | None:
         key = keys.run_document(run)
@@ -138,10 +173,26 @@ def plans(store: Store) -> Iterator[Plan]:
 
 
 def obstacle(view: RunView, *, force: bool = False) -> str | None:
-    """Why a run may not be removed."""
+    """Why a run may not be removed. One of which a document cannot be read may be pinned."""
     if any(attempt.status == "running" for attempt in view.attempts):
         return "it is still running"
+    if view.unread and not force:
+        return _counts_as_pinned(view.unread[0])
     return "it is pinned" if view.pinned and not force else None
+
+
+def obstacle_unseen(store: Store, own: Belongings, *, force: bool = False) -> str | None:
+    """The same of a run that has no view, because its ``run.json`` is damaged or not there."""
+    if not own.infos:
+        return "there is no such run"
+    if _is_running(store, own):
+        return "it is still running"
+    key = keys.run_document(own.run)
+    return _counts_as_pinned(key) if not force and any(info.key == key for info in own.infos) else None
+
+
+def _counts_as_pinned(key: str) -> str:
+    return f"{key} cannot be read, so it counts as pinned"
 
 
 def remove_runs(
@@ -150,7 +201,8 @@ def remove_runs(
     """Remove runs, given by full id: their records, checkpoints, launches, and what replays answered about them.
 
     Their payloads and code go with the next ``gc``, where nothing else needs them. No sync brings a removed run back
-    unless it is told to. Runs that go on, and pinned ones without ``force``, are left alone and named in ``kept``.
+    unless it is told to. Runs that go on, and without ``force`` pinned ones and those of which a document cannot be
+    read, are left alone and named in ``kept``.
     """
     wanted = list(dict.fromkeys(runs))
     found = Removed(dry_run=dry_run)
@@ -158,9 +210,7 @@ def remove_runs(
     for run in wanted:
         own = remover.belongings(run)  # before it is looked at: an attempt that begins later is not among them
         views = scan(store, [run])
-        why = obstacle(views[0], force=force) if views else None
-        if why is None and not views and not own.infos:
-            why = "there is no such run"
+        why = obstacle(views[0], force=force) if views else obstacle_unseen(store, own, force=force)
         if why is None and not dry_run:
             try:
                 found.keys += remover.remove(own, reason=reason)
@@ -191,19 +241,32 @@ def unfinished_removals(store: Store) -> Iterator[Belongings]:
 
 
 def _is_back(store: Store, own: Belongings) -> bool:
-    """Whether an attempt of the run goes on, or wrote something after the removal, by the store's own clock: those
-    of the machines may be hours apart.
+    """Whether an attempt of the run goes on, or somebody wrote of it after the removal, by the store's own clock: those
+    of the machines may be hours apart. As long as people see the run, also a tag or a pin says that it is wanted.
     """
     key = keys.removal_document(own.run)
     try:
         removed_at, removed = store.info(key).modified, decode(store.get(key), Removal, key=key).removed
     except (KeyNotFound, Corrupt):
         return True
+    is_seen = any(info.key == keys.run_document(own.run) for info in own.infos)
+    folders = [keys.attempts_folder(own.run), *([keys.marks_folder(own.run)] if is_seen else [])]
+    signs = [info for info in own.infos if info.key.startswith(tuple(folders))]
+    by_store = removed_at is not None and all(info.modified is not None for info in signs)
+    return any(_is_later(info, removed_at if by_store else None, removed) for info in signs) or _is_running(store, own)
+
+
+def _is_later(info: Info, removed_at: float | None, removed: float) -> bool:
+    """Whether a document was written after a removal; where the store's clock does not tell, by the id in its name."""
+    if removed_at is not None and info.modified is not None and info.modified != removed_at:
+        return info.modified > removed_at
+    named = info.key.split("/")[3].removesuffix(".json")
+    return ids.is_id(named) and ids.created_ms(named) > removed * 1000
+
+
+def _is_running(store: Store, own: Belongings) -> bool:
+    """Whether one of the attempts of a run is running."""
     signs = [info for info in own.infos if info.key.startswith(keys.attempts_folder(own.run))]
-    if removed_at is None or any(info.modified is None for info in signs):
-        return any(ids.is_id(attempt) and ids.created_ms(attempt) > removed * 1000 for attempt in own.attempts)
-    if any(info.modified is not None and info.modified > removed_at for info in signs):
-        return True
     ended = {info.key for info in signs if info.key.endswith("/end.json")}
     leases = [info for info in signs if info.key.endswith("/lease.json")]
     return any(info.key.replace("/lease.json", "/end.json") not in ended and _goes_on(store, info) for info in leases)
@@ -222,8 +285,9 @@ def finish_removals(store: Store) -> list[str]:
     """Do what interrupted removals left to do; gives their runs."""
     remover, done = Remover(store), []
     for own in unfinished_removals(store):
-        remover.finish(own)
-        done.append(own.run)
+        with suppress(Conflict):  # it was started again
+            remover.finish(own)
+            done.append(own.run)
     return done
 
 

@@ -1,18 +1,15 @@
-"""Policies of retention: which runs may go, and why."""
+"""Policies of retention: what is kept, as people set it."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
 from tracker.errors import BadSetting
-from tracker.read.catalog import RunView
-from tracker.upkeep.retention_metrics import Logged, read_logged
 
 DAY_S = 86_400.0
 DEFAULT_GRACE_S = DAY_S
@@ -134,134 +131,3 @@ def _spacing(value: Any) -> int | Literal["log"]:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise BadSetting(f"checkpoints is {value!r}: expected 'log', or a whole number from 1 to keep every so many")
     return value
-
-
-@dataclass
-class Decision:
-    """Which runs go by a policy, and which stay although none of its rules keeps them, each with the reason."""
-
-    gone: dict[str, str] = field(default_factory=dict)
-    spared: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Family:
-    """A run with the runs inside it: they stay and go together."""
-
-    root: RunView
-    members: tuple[RunView, ...]
-
-    @property
-    def last_sign(self) -> float:
-        """When anything of it was last alive, as far as its documents say."""
-        return max((view.ended or view.started).timestamp() for view in self.members)
-
-    def value(self, best: Best, logged: Logged) -> float | None:
-        """The best last value of a metric in it; NaN is none."""
-        values = [logged.number(view, best.metric) for view in self.members]
-        numbers = [number for number in values if number is not None]
-        return (max if best.mode == "max" else min)(numbers, default=None)
-
-
-def decide(
-    views: Collection[RunView],
-    policy: Policy,
-    *,
-    now: float,
-    waiting: Collection[str] = (),
-    eligible: Callable[[RunView], bool] = lambda view: True,
-) -> Decision:
-    """The runs that go. ``now`` is Unix seconds, ``waiting`` are runs that a replay is not done with, ``eligible`` says
-    which runs the policy is about. Runs inside another one go and stay with it; counts are per project.
-    ``NameNotFound`` where runs would go and none of their project has the metric.
-    """
-    decision = Decision()
-    if not policy.removes_runs:
-        return decision
-    projects: dict[str, list[_Family]] = defaultdict(list)
-    for family in _families(views):
-        if eligible(family.root):
-            projects[family.root.project].append(family)
-    concerned = [view for families in projects.values() for family in families for view in family.members]
-    logged = read_logged(concerned, [best.metric for best in policy.best])
-    for project, families in sorted(projects.items()):
-        kept = {family.root.run for family in _kept(families, policy, now, logged)}
-        others = [family for family in families if family.root.run not in kept]
-        spared = {family.root.run: _spared(family, policy, now, waiting) for family in others}
-        for family in others:
-            why = spared[family.root.run]
-            if why is None:
-                decision.gone.update(dict.fromkeys((view.run for view in family.members), _reason(policy, project)))
-            else:
-                decision.spared.update(dict.fromkeys((view.run for view in family.members), why))
-        if None in spared.values():
-            _check_metrics(project, families, policy, logged)
-    return decision
-
-
-def _check_metrics(project: str, families: Sequence[_Family], policy: Policy, logged: Logged) -> None:
-    """A metric that no run has is a slip, by which the best run would go."""
-    for best in policy.best:
-        if all(family.value(best, logged) is None for family in families):
-            raise logged.not_found(project, best.metric)
-
-
-def _families(views: Collection[RunView]) -> list[_Family]:
-    """Oldest first."""
-    known = {view.run: view for view in views}
-    members: dict[str, list[RunView]] = defaultdict(list)
-    for view in views:
-        members[_root(view, known)].append(view)
-    return [_Family(known[root], tuple(members[root])) for root in sorted(members)]
-
-
-def _root(view: RunView, known: Mapping[str, RunView]) -> str:
-    """The outermost run around one; where runs claim to be inside each other, the same one for all of them."""
-    seen = {view.run}
-    while view.parent is not None and view.parent in known and view.parent not in seen:
-        view = known[view.parent]
-        seen.add(view.run)
-    return view.run if view.parent not in seen else min(seen)
-
-
-def _kept(families: Sequence[_Family], policy: Policy, now: float, logged: Logged) -> Iterable[_Family]:
-    """Those that a rule keeps."""
-    if policy.last:
-        yield from sorted(families, key=lambda family: (family.root.started, family.root.run))[-policy.last :]
-    for best in policy.best:
-        valued = [(value, family) for family in families if (value := family.value(best, logged)) is not None]
-        sign = -1 if best.mode == "max" else 1
-        yield from (
-            family for _, family in sorted(valued, key=lambda pair: (sign * pair[0], pair[1].root.run))[: best.count]
-        )
-    if policy.younger_s is not None:
-        yield from (family for family in families if now - family.last_sign < policy.younger_s)
-
-
-def _spared(family: _Family, policy: Policy, now: float, waiting: Collection[str]) -> str | None:
-    """Why a family stays although no rule keeps it."""
-    if any(attempt.status == "running" for view in family.members for attempt in view.attempts):
-        return "it is still running"
-    if any(view.pinned for view in family.members):
-        return "it is pinned"
-    tags = sorted({tag for view in family.members for tag in view.tags} & set(policy.tags))
-    if tags:
-        return f"it is tagged {tags[0]}"
-    if any(view.run in waiting for view in family.members):
-        return "a replay of it is not finished"
-    if now - family.last_sign < policy.grace_s:
-        return f"it was alive within the last {policy.grace_s / 3600:g} h"
-    return None
-
-
-def _reason(policy: Policy, project: str) -> str:
-    rules = [] if policy.last is None else [f"the last {policy.last} of {project}"]
-    rules += [str(best) for best in policy.best]
-    text = f"not among {' or '.join(rules)}" if rules else ""
-    if policy.younger_s is None:
-        return text
-    return (
-        f"{text}, and older than {policy.younger_s / DAY_S:g} d"
-        if text
-        else f"older than {policy.younger_s / DAY_S:g} d"
-    )

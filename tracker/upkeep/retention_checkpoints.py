@@ -40,16 +40,20 @@ def spaced(infos: Sequence[Info], spacing: int | Literal["log"], *, kept: Collec
 
 
 def best_of(view: RunView, infos: Sequence[Info], best: Sequence[Best]) -> set[str]:
-    """The manifests at the iterations in which a run's metrics were best: the last checkpoint of each of them."""
+    """The manifests at the iterations in which a run's metrics were best: the last checkpoint of each of them. Those
+    that cannot be read are among them, because any may be the best.
+    """
     if not best or not infos:
         return set()
+    found: set[str] = set()
     positions = {}
     for info in infos:
         try:
             positions[info.key] = read_manifest(view.store, info.key).position
-        except (KeyNotFound, Corrupt):
+        except KeyNotFound:
             continue
-    found: set[str] = set()
+        except Corrupt:
+            found.add(info.key)
     for each in best:
         for loop in {position.loop for position in positions.values()}:
             iteration = steadily(partial(_best_iteration, view, each, loop), view)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tracker.errors import Conflict
-from tracker.read.catalog import RunView, scan
+from tracker.read.catalog import RunView, scan, scan_runs
+from tracker.read.notices import hearing
 from tracker.read.where import Condition, choose
 from tracker.replay.kinds import ALL_KINDS
 from tracker.store import ids, keys
@@ -21,13 +22,17 @@ from tracker.upkeep.removal import (
     Remover,
     finish_removals,
     obstacle,
+    obstacle_unseen,
     removed_runs,
     unfinished_removals,
 )
-from tracker.upkeep.retention import DAY_S, Decision, Policy, decide
+from tracker.upkeep.retention import DAY_S, Policy
 from tracker.upkeep.retention_checkpoints import best_of, spaced
+from tracker.upkeep.retention_decision import Decision, Family, cannot_be_read, decide, why_spared
+from tracker.upkeep.retention_metrics import of_runs
 from tracker.upkeep.retention_summary import Collected, Gone
 from tracker.upkeep.retention_sweep import CLOCK_S, Swept, candidates, doomed, leftovers, oldest_needed, remove_leftover
+from tracker.upkeep.retention_waiting import Waiting
 
 _PATIENCE_S = 7 * DAY_S  # with a replay that nobody takes up again
 
@@ -39,16 +44,18 @@ def collect(
     where: str | Condition | None = None,
     dry_run: bool = True,
     kinds: Sequence[Kind] = ALL_KINDS,
+    shown: Collected | None = None,
 ) -> Collected:
     """Remove what a policy does not keep, and then payloads, code and plans that nothing needs.
 
     Safe beside runs that go on, copies into the store, and other collections; a kill at any moment loses nothing that
     is needed, and the next one goes on. ``where`` limits the policy to some runs. ``dry_run`` (the default) only tells;
-    it writes nothing, and takes this machine's clock for the store's.
+    it writes nothing, and takes this machine's clock for the store's. ``shown`` is what it told: no other runs go then,
+    nor checkpoints of others.
     """
     require_format(store)
     began = time.monotonic()
-    work = _Collection(store, policy or Policy(), where, kinds, Collected(store.url, dry_run))
+    work = _Collection(store, policy or Policy(), where, kinds, Collected(store.url, dry_run), shown)
     work.look() if dry_run else work.act()
     work.found.duration_s = time.monotonic() - began
     return work.found
@@ -64,8 +71,10 @@ class _Collection:
         where: str | Condition | None,
         kinds: Sequence[Kind],
         found: Collected,
+        shown: Collected | None,
     ) -> None:
         self.store, self.policy, self.where, self.kinds, self.found = store, policy, where, kinds, found
+        self.shown = shown
         self.remover = Remover(store)
 
     def look(self) -> None:
@@ -78,8 +87,9 @@ class _Collection:
             self._note_run(each, decision.gone[each.run])
         self.found.finished = [each.run for each in left]
         without = {info.key for each in (*own, *left) for info in (*each.infos, *each.results)}
-        thinned = self._thin(graph, views, decision, now)
-        without |= {info.key for info in thinned}
+        for view, fewer in self._thinned(graph, views, self._waiting(graph, now), now):
+            self._note_thinned(view, fewer)
+            without |= {info.key for info in fewer}
         gone_runs = {each.run for each in (*own, *left)}
         for replay, infos in self._old_plans(graph, now, gone_runs):
             self._note("replay", [info for info in infos if info.key not in without], 1)
@@ -98,16 +108,12 @@ class _Collection:
         now = store_time(self.store)  # before the graph: who begins while that is read is younger
         graph = read_graph(self.store, self.kinds)
         decision, views = self._decide(graph, now)
-        for run, reason in decision.gone.items():
-            self._remove(run, reason)
-        views = [view for view in views if view.run not in self.found.runs]
-        thinned = self._thin(graph, views, decision, now)
-        if thinned:
-            runs = {info.key.split("/")[1] for info in thinned}
-            note_changes(self.store, runs)
-            self.store.delete([info.key for info in thinned])
-            note_changes(self.store, runs)
-        if self.found.runs or thinned:
+        waiting = self._waiting(graph, now)
+        for family in decision.families:
+            self._remove(family, decision.gone[family.root.run], waiting, now)
+        for view, fewer in self._thinned(graph, views, waiting, now):
+            self._delete_manifests(view, fewer)
+        if self.found.runs or self.found.checkpoints:
             graph = read_graph(self.store, self.kinds, graph)
         for replay, infos in list(self._old_plans(graph, now, set())):
             self.store.delete(sorted((info.key for info in infos), key=lambda key: key == keys.replay_plan(replay)))
@@ -121,55 +127,100 @@ class _Collection:
             self._note("leftover", [info])
 
     def _decide(self, graph: Graph, now: float) -> tuple[Decision, list[RunView]]:
-        """The runs that go, and all that there are, where the policy asks for them."""
+        """The runs that go, and those that stay, where the policy asks for them."""
         if not (self.policy.removes_runs or self.policy.checkpoints):
             return Decision(), []
-        views = scan(self.store)
-        eligible: Callable[[RunView], bool] = lambda view: True  # noqa: E731
-        if self.where is not None:
-            chosen = {view.run for view in choose(((view, view.mapping()) for view in views), self.where)}
-            eligible = lambda view: view.run in chosen  # noqa: E731
-        waiting = {run for run, _ in graph.unfinished(since=now - _PATIENCE_S)}
-        decision = decide(views, self.policy, now=now, waiting=waiting, eligible=eligible)
+        with hearing() as heard:
+            views = scan(self.store)
+            eligible: Callable[[RunView], bool] = lambda view: True  # noqa: E731
+            if self.where is not None:
+                chosen = {view.run for view in choose(((view, view.mapping()) for view in views), self.where)}
+                eligible = lambda view: view.run in chosen  # noqa: E731
+        waiting = self._waiting(graph, now).runs
+        decision = decide(views, self.policy, now=now, waiting=waiting, unread=of_runs(heard), eligible=eligible)
+        for family in decision.families:
+            if self.shown is not None and not self.shown.runs.keys() >= set(family.runs):
+                decision.spare(family, "it was not among those that were shown")
         self.found.spared = decision.spared
-        remaining = [view for view in views if view.run not in decision.gone and eligible(view)]
-        return decision, remaining
+        return decision, [view for view in views if view.run not in decision.gone and eligible(view)]
 
-    def _remove(self, run: str, reason: str) -> None:
-        """Remove a run, unless something happened to it since it was looked at."""
-        own = self.remover.belongings(run)
-        views = scan(self.store, [run])
-        why = obstacle(views[0]) if views else None
-        if why is None:
-            try:
-                self.remover.remove(own, reason=reason)
-                self._note_run(own, reason)
-                return
-            except Conflict as exc:
-                why = str(exc)
-        self.found.spared[run] = why
+    def _waiting(self, graph: Graph, now: float) -> Waiting:
+        return Waiting(self.store, graph, since=now - _PATIENCE_S)
 
-    def _thin(self, graph: Graph, views: Sequence[RunView], decision: Decision, now: float) -> list[Info]:
-        """Manifests of runs that are over, and that are not needed to restart from."""
+    def _remove(self, family: Family, reason: str, waiting: Waiting, now: float) -> None:
+        """Remove a run with those inside of it, unless something happened to them since they were looked at."""
+        try:
+            own, fresh = self._look_again(family.members)
+            waiting.look()
+            again = Family(next(view for view in fresh if view.run == family.root.run), tuple(fresh))
+            why = why_spared(again, self.policy, now, waiting.runs)
+            if why is not None:
+                raise Conflict(why)
+            for each in own:
+                self.remover.remove(each, reason=reason)
+                self._note_run(each, reason)
+        except Conflict as exc:
+            left = [run for run in family.runs if run not in self.found.runs]
+            self.found.spared.update(dict.fromkeys(left, str(exc)))
+
+    def _look_again(self, views: Sequence[RunView]) -> tuple[list[Belongings], list[RunView]]:
+        """The same runs as they are now: hours may have passed since it was decided what goes. ``Conflict`` says why
+        nothing of them may.
+        """
+        own = [self.remover.belongings(view.run) for view in views]  # first, so that what comes later is not among it
+        fresh = {view.run: view for view in scan_runs(self.store, {view.run for view in views})}
+        for before, each in zip(views, own, strict=True):
+            view = fresh.get(before.run)
+            why = obstacle_unseen(self.store, each) or "it is being removed" if view is None else obstacle(view)
+            if why is not None:
+                raise Conflict(why)
+            if view is not None and _attempts(view) != _attempts(before):
+                raise Conflict("it was started again meanwhile")
+        return own, list(fresh.values())
+
+    def _thinned(
+        self, graph: Graph, views: Sequence[RunView], waiting: Waiting, now: float
+    ) -> Iterator[tuple[RunView, list[Info]]]:
+        """Manifests of runs that are over, and that are not needed to restart from; run by run, because it takes long
+        to find the best and replays may be planned meanwhile.
+        """
         spacing = self.policy.checkpoints
-        if spacing is None:
-            return []
-        waiting = graph.unfinished(since=now - _PATIENCE_S)
-        begun = {checkpoint for _, checkpoint in waiting if checkpoint is not None}
-        gone: list[Info] = []
-        for view in views:
+        for view in views if spacing is not None else ():
+            assert spacing is not None
             infos = graph.manifests.get(view.run, [])
-            if len(infos) < 3 or view.pinned or not self._is_over(view, now):
+            if len(infos) < 3 or view.pinned or not self._is_over(view, now) or not self._was_shown(view):
                 continue
-            if not spaced(infos, spacing, kept=begun):
+            if not spaced(infos, spacing, kept=waiting.checkpoints):
                 continue
-            kept = begun | best_of(view, infos, self.policy.best)
-            fewer = spaced(infos, spacing, kept=kept)
+            with hearing() as heard:
+                best = best_of(view, infos, self.policy.best)
+            lost = next(iter(view.unread), of_runs(heard).get(view.run))
+            if lost is not None:
+                self.found.spared.setdefault(view.run, cannot_be_read(lost))
+                continue
+            waiting.look()
+            fewer = spaced(infos, spacing, kept=waiting.checkpoints | best)
             if fewer:
-                self.found.checkpoints[view.run] = len(fewer)
-                self._note("checkpoint", fewer)
-                gone += fewer
-        return gone
+                yield view, fewer
+
+    def _was_shown(self, view: RunView) -> bool:
+        return self.shown is None or view.run in self.shown.checkpoints
+
+    def _delete_manifests(self, view: RunView, infos: Sequence[Info]) -> None:
+        """Delete checkpoints of a run, unless something happened to it since it was looked at."""
+        try:
+            self._look_again([view])
+        except Conflict as exc:
+            self.found.spared[view.run] = str(exc)
+            return
+        note_changes(self.store, [view.run])
+        self.store.delete([info.key for info in infos])
+        note_changes(self.store, [view.run])
+        self._note_thinned(view, infos)
+
+    def _note_thinned(self, view: RunView, infos: Sequence[Info]) -> None:
+        self.found.checkpoints[view.run] = len(infos)
+        self._note("checkpoint", infos)
 
     def _is_over(self, view: RunView, now: float) -> bool:
         if any(attempt.status == "running" for attempt in view.attempts):
@@ -200,3 +251,7 @@ class _Collection:
 
     def _note(self, category: str, infos: Sequence[Info], number: int | None = None) -> None:
         self.found.count(category, sum(info.size_bytes for info in infos), len(infos) if number is None else number)
+
+
+def _attempts(view: RunView) -> list[str]:
+    return [attempt.attempt for attempt in view.attempts]

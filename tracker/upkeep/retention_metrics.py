@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tracker.errors import NameNotFound
 from tracker.read.catalog import RunView
+from tracker.read.notices import hearing
 from tracker.read.parallel import each
 from tracker.read.rows import Rows, Selection, read_rows
 from tracker.read.source import Part, parts_of, steadily
 from tracker.read.where import near
+from tracker.store import keys
 from tracker.store.base import Store
 
 
 @dataclass
 class Logged:
-    """What was logged inside loops: the last number of a metric in a run, and the names that there are in a project."""
+    """What was logged inside loops: the last number of a metric in a run, and the names that there are in a project.
+
+    ``unread`` are runs of which something could not be read, each with what: what is known of them is not all.
+    """
 
     numbers: dict[tuple[str, str], float] = field(default_factory=dict)
     names: dict[str, set[str]] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
 
     def number(self, view: RunView, metric: str) -> float | None:
         """The last number of a metric: that outside all loops, else the last inside."""
@@ -37,9 +43,22 @@ class Logged:
 
 def read_logged(views: Collection[RunView], metrics: Sequence[str]) -> Logged:
     """Read the data of those runs that do not have all of these metrics outside of their loops."""
-    found = Logged()
     if not metrics:
-        return found
+        return Logged()
+    with hearing() as heard:
+        found = _read_logged(views, metrics)
+    found.unread = of_runs(heard)
+    return found
+
+
+def of_runs(heard: Mapping[str, str]) -> dict[str, str]:
+    """By run what was left out of what it logged; of an index nothing is lost, because the runs are read then."""
+    lost = [key.split("/") for key in heard if key.startswith(keys.RUNS) and not key.endswith("/")]
+    return {parts[1]: "/".join(parts) for parts in reversed(lost)}
+
+
+def _read_logged(views: Collection[RunView], metrics: Sequence[str]) -> Logged:
+    found = Logged()
     for view in views:
         found.names.setdefault(view.project, set()).update(view.summary, view.arguments)
     lacking = [view for view in views if any(_outside(view, metric) is None for metric in metrics)]

@@ -17,8 +17,8 @@ class Gone:
 class Collected:
     """The result of ``gc``. Categories: run, checkpoint, object, code, replay, leftover.
 
-    ``spared``: runs that no rule keeps and that stay all the same. ``problems``: why payloads that seem unneeded were
-    left alone; they go the next time, once that is settled.
+    ``spared``: runs that no rule keeps and that stay all the same, or all of whose checkpoints do. ``problems``: why
+    payloads that seem unneeded were left alone; they go the next time, once that is settled.
     """
 
     store: str
