@@ -77,6 +77,33 @@ def test_rm_says_what_stays(hindsight: Call, store: Path, ids: list[str]) -> Non
     assert hindsight("rm", ids[1], "--yes", "--force", "--store", store).code == OK
 
 
+def test_rm_says_it_also_after_the_question(store: Path, ids: list[str], tmp_path: Path) -> None:
+    """What stays stays in mind while somebody answers."""
+    tracker.pin(ids[1], store=store)
+
+    found = typed_at_terminal("rm", ids[0], ids[1], "--store", str(store), cwd=tmp_path, answer="y\n")
+
+    assert found.code == NOT_SO
+    assert "1 run removed" in found.out
+    assert f"kept {ids[1][-8:]}: it is pinned" in found.out
+    assert left(store) == ids[1:]
+
+
+@pytest.mark.filterwarnings("ignore::tracker.read.notices.DamageWarning")
+def test_rm_of_a_run_that_cannot_be_read(hindsight: Call, store: Path, ids: list[str]) -> None:
+    """Nobody knows what it is: it stays, which is told; with --force it goes."""
+    (store / keys.run_document(ids[0])).write_bytes(b"{")
+
+    found = hindsight("rm", ids[0], "--yes", "--store", store)
+    assert found.code == NOT_SO
+    assert f"kept {ids[0][-8:]}: runs/{ids[0]}/run.json cannot be read" in found.err
+
+    found = hindsight("rm", ids[0], "--yes", "--force", "--store", store)
+    assert found.code == OK
+    assert "1 run removed" in found.out
+    assert not (store / keys.run_folder(ids[0])).exists()
+
+
 def test_rm_by_condition(hindsight: Call, store: Path, ids: list[str]) -> None:
     """And what it would free, as JSON."""
     found = hindsight("rm", "--where", "status == 'finished'", "--dry-run", "--store", store, "--json").json

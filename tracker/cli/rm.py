@@ -28,7 +28,10 @@ Runs = Annotated[
         show_default=False,
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Also runs that are pinned.", show_default=False)]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Also runs that are pinned, or cannot be read.", show_default=False),
+]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)]
 
@@ -55,8 +58,7 @@ def rm(
     from tracker.upkeep.removal import remove_runs
 
     opened = open_for_reading(store)
-    views = _chosen(opened, runs, where)
-    names = [view.run for view in views]
+    names, views = _chosen(opened, runs, where)
     asked = not (dry_run or yes)
     found = remove_runs(opened, names, force=force, dry_run=dry_run or asked)
     if asked and found.runs and not as_json:
@@ -67,18 +69,25 @@ def rm(
         if as_json:
             tell("nothing was removed: --yes removes")
         else:
-            found = remove_runs(opened, list(found.runs), force=force)
+            kept, found = found.kept, remove_runs(opened, list(found.runs), force=force)
+            found.kept = kept | found.kept
     _show(opened, views, found, as_json=as_json)
     return NOT_SO if found.kept else OK
 
 
-def _chosen(store: Store, runs: list[str] | None, where: str | None) -> list[RunView]:
+def _chosen(store: Store, runs: list[str] | None, where: str | None) -> tuple[list[str], list[RunView]]:
+    """The runs that are meant, and those of them that can be seen: also one that was named and is damaged is meant."""
     from tracker.errors import InputError
+    from tracker.read.catalog import resolve_id
     from tracker.read.select import runs as select
+    from tracker.store import ids, keys
 
     if not runs and where is None:
         raise InputError("rm needs runs, or --where EXPR that chooses them")
-    return list(select(store, where=where, runs=runs or None))
+    known = {run for run in store.folders(keys.RUNS) if ids.is_id(run)} if runs else set()
+    named = list(dict.fromkeys(resolve_id(store, text, known) for text in runs or ()))
+    views = list(select(store, where=where, runs=named or None))
+    return named if where is None else [view.run for view in views], views
 
 
 def _confirmed(found: Removed) -> bool:
@@ -92,13 +101,18 @@ def _confirmed(found: Removed) -> bool:
 
 
 def _list_runs(views: list[RunView], found: Removed) -> None:
-    shown = [view for view in views if view.run in found.runs]
-    for view in shown[:_MOST_SHOWN]:
-        size = size_text(found.runs[view.run])
-        about = " ".join(part for part in (view.project, view.name or "", view.script) if part)
-        print(f"  {view.short}  {local_time(view.started)[:-3]}  {view.status:9} {size:>9}  {shorten(about, 60)}")
-    if len(shown) > _MOST_SHOWN:
-        print(f"  and {len(shown) - _MOST_SHOWN} more")
+    seen = {view.run: view for view in views}
+    for run, size_bytes in list(found.runs.items())[:_MOST_SHOWN]:
+        print(_line(run, seen.get(run), size_text(size_bytes)))
+    if len(found.runs) > _MOST_SHOWN:
+        print(f"  and {len(found.runs) - _MOST_SHOWN} more")
+
+
+def _line(run: str, view: RunView | None, size: str) -> str:
+    if view is None:
+        return f"  {run[-8:]}  {'its run.json cannot be read':27} {size:>9}"
+    about = " ".join(part for part in (view.project, view.name or "", view.script) if part)
+    return f"  {view.short}  {local_time(view.started)[:-3]}  {view.status:9} {size:>9}  {shorten(about, 60)}"
 
 
 def _show(store: Store, views: list[RunView], found: Removed, *, as_json: bool) -> None:
