@@ -19,9 +19,8 @@ from tracker.replay.asking import Replay, read_replay
 from tracker.replay.documents import Plan, SliceResult
 from tracker.replay.planning import read_plan, write_plan
 from tracker.replay.slices import DONE, run_slice
-from tracker.replay.summary import markdown
-from tracker.replay.unattended import Asked, plan_within, read_question
-from tracker.replay.watching import settle_probes
+from tracker.replay.summary import markdown, settle, watch_of
+from tracker.replay.unattended import plan_within, read_question, why_nothing
 from tracker.store import keys
 from tracker.store.base import Store
 
@@ -95,7 +94,7 @@ def hindsight_replay(
     params = {name: value for name, value in locals().items() if value is not None}
     opened, _ = open_given(store, block)
     log = get_run_logger()
-    asked, left_out = None, 0
+    watch = None
     if replay is not None:
         planned = read_replay(opened, replay)
     else:
@@ -103,11 +102,14 @@ def hindsight_replay(
         if asked is None:
             log.info("nothing is new on %s", branch)
             return {}
-        planned, left_out = plan_within(opened, asked, params)
+        planned = plan_within(opened, asked, params)
+        watch = watch_of(asked.probes, planned)
     if planned.waiting:
         write_plan(opened, planned.plan)
         _execute(planned.plan, planned.waiting, opened.url, block)
-    return _tell(opened, planned, asked, left_out)
+    else:
+        log.info("%s", why_nothing(planned))
+    return _tell(opened, planned, watch)
 
 
 @flow(name="hindsight_slices", flow_run_name="replay-{replay}")  # type: ignore[untyped-decorator]
@@ -132,15 +134,14 @@ def _execute(plan: Plan, numbers: list[int], store: str, block: str | None) -> N
             raise result
 
 
-def _tell(store: Store, planned: Replay, asked: Asked | None, left_out: int) -> dict[str, str]:
+def _tell(store: Store, planned: Replay, watch: dict[str, Any] | None) -> dict[str, str]:
     """Leave artifacts on the flow run's page, and remember what was asked."""
     found = read_replay(store, planned.id) if planned.plan.slices else planned
     states = {run.run: found.state(run) for run in found.plan.runs}
     bad = sorted(run for run, state in states.items() if state in ("failed", "waiting", "diverged"))
     if found.plan.runs:
-        _leave_artifacts(store, found, states, left_out)
-    if asked is not None and asked.probes is not None:
-        settle_probes(store, asked.probes, answered=not bad and not left_out)
+        _leave_artifacts(store, found, states, len(planned.later))
+    settle(store, watch, failed=bool(bad))
     if bad:
         raise SliceFailed(f"{len(bad)} of {len(states)} runs have no answer that is right: {', '.join(bad)}")
     return states

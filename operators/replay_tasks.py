@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException, BaseOperator
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    BaseOperator,
+)
 
 if TYPE_CHECKING:
     from tracker.replay.asking import Replay
@@ -48,8 +53,8 @@ class PlanOperator(StoreOperator):
         from tracker.operators.compat import variable
 
         from tracker.replay.planning import write_plan
-        from tracker.replay.unattended import plan_within, read_question
-        from tracker.replay.watching import settle_probes
+        from tracker.replay.summary import settle, watch_of
+        from tracker.replay.unattended import plan_within, read_question, why_nothing
 
         context["ti"].xcom_push(key="replay", value="")  # what verifies skips itself then, where Airflow would not
         store, _ = self.opened(context)
@@ -61,17 +66,15 @@ class PlanOperator(StoreOperator):
         asked = read_question(store, params)
         if asked is None:
             raise AirflowSkipException("no new probes")
-        planned, left_out = plan_within(store, asked, params)
+        planned = plan_within(store, asked, params)
+        watch = watch_of(asked.probes, planned)
         for run in planned.plan.runs:
             self.log.info("%s: %s", run.run, run.skipped or f"{len(planned.plan.slices_of(run.run))} slices")
         if not planned.waiting:
-            if asked.probes is not None:
-                settle_probes(store, asked.probes, answered=not left_out)
-            raise AirflowSkipException("every run that can be asked has its answer")
+            settle(store, watch, failed=False)
+            raise AirflowSkipException(why_nothing(planned))
         write_plan(store, planned.plan)
-        probes = asked.probes
-        watched = probes and [probes.repository, probes.branch, probes.commit, *probes.labels]
-        return self._tell(context["ti"], planned, left_out=left_out, watched=watched)
+        return self._tell(context["ti"], planned, watch)
 
     def _given(self, ti: Any, store: Store, replay: str) -> list[list[int]]:
         from tracker.replay.asking import read_replay
@@ -81,9 +84,9 @@ class PlanOperator(StoreOperator):
             raise AirflowSkipException(f"replay {replay} is done")
         return self._tell(ti, found)
 
-    def _tell(self, ti: Any, planned: Replay, **more: Any) -> list[list[int]]:
+    def _tell(self, ti: Any, planned: Replay, watch: dict[str, Any] | None = None) -> list[list[int]]:
         ti.xcom_push(key="replay", value=planned.id)
-        ti.xcom_push(key="plan", value={"replay": planned.id, "left_out": 0, "watched": None, **more})
+        ti.xcom_push(key="plan", value={"replay": planned.id, "left_out": len(planned.later), "watch": watch})
         return in_groups(planned.waiting)
 
 
@@ -160,7 +163,10 @@ def _exists(store: Store, key: str) -> bool:
 
 
 class SummaryOperator(StoreOperator):
-    """Tell what came out, remember which probes are answered, and fail when some run is not."""
+    """Tell what came out, remember which probes are answered, and fail when some run is not.
+
+    That failure is final: trying again would only read the same.
+    """
 
     template_fields = ("plan", "states")
     ui_color = "#e3f6e3"
@@ -180,10 +186,9 @@ class SummaryOperator(StoreOperator):
         self.log.info("%s", text)
         context["ti"].xcom_push(key="summary", value=text)
         bad = sorted(run for run, state in (self.states or {}).items() if state in ("failed", "waiting", "diverged"))
-        if self.plan.get("watched"):
-            settle(store, self.plan["watched"], answered=bool(self.states) and not bad and not self.plan["left_out"])
+        settle(store, self.plan["watch"], failed=bool(bad) or not self.states)
         for asset in self.outlets:
             context["outlet_events"][asset].extra = {"replay": found.id, "states": self.states}
         if bad or not self.states:
-            raise AirflowException(f"{len(bad)} runs have no exact answer: {', '.join(bad)}\n{text}")
+            raise AirflowFailException(f"{len(bad)} runs have no exact answer: {', '.join(bad)}\n{text}")
         return text

@@ -67,23 +67,25 @@ class HindsightReplayOperator(StoreOperator):
         from tracker.operators.hook import open_given
 
         from tracker.replay.asking import execute
-        from tracker.replay.unattended import plan_within, read_question
+        from tracker.replay.summary import watch_of
+        from tracker.replay.unattended import plan_within, read_question, why_nothing
 
         store, options = open_given(self.store, self.hindsight_conn_id)
         asked = read_question(store, self._params())
         if asked is None:
             raise AirflowSkipException("no new probes")
-        planned, left_out = plan_within(store, asked, self._params())
-        probes = asked.probes
-        watched = [probes.repository, probes.branch, probes.commit, *probes.labels] if probes is not None else None
+        planned = plan_within(store, asked, self._params())
+        left_out, watch = len(planned.later), watch_of(asked.probes, planned)
+        if not planned.waiting:
+            self.log.info("%s", why_nothing(planned))
         if self.deferrable and self.replay_executor != "local" and planned.waiting:
-            self._defer(store, planned, {"left_out": left_out, "watched": watched})
+            self._defer(store, planned, {"left_out": left_out, "watch": watch})
         with importable_airflow():
             execute(store, planned, executor=self.replay_executor, storage_options=options)
-        return self._tell(context["ti"], store, planned, left_out, watched)
+        return self._tell(context["ti"], store, planned, left_out, watch)
 
     def resume(
-        self, context: Any, event: Any = None, left_out: int = 0, watched: list[str] | None = None
+        self, context: Any, event: Any = None, left_out: int = 0, watch: dict[str, Any] | None = None
     ) -> dict[str, str]:
         """Every slice has its answer, or will get none."""
         from tracker.operators.hook import open_given
@@ -93,7 +95,7 @@ class HindsightReplayOperator(StoreOperator):
         if event["error"]:
             raise AirflowException(f"replay {event['replay']}: {event['error']}")
         store, _ = open_given(self.store, self.hindsight_conn_id)
-        return self._tell(context["ti"], store, read_replay(store, event["replay"]), left_out, watched)
+        return self._tell(context["ti"], store, read_replay(store, event["replay"]), left_out, watch)
 
     def _defer(self, store: Store, planned: Replay, kept: dict[str, Any]) -> None:
         from tracker.operators.replay_trigger import ReplayTrigger
@@ -104,8 +106,10 @@ class HindsightReplayOperator(StoreOperator):
         trigger = ReplayTrigger(planned.id, self.replay_executor, store=self.store, conn_id=self.hindsight_conn_id)
         self.defer(trigger=trigger, method_name="resume", kwargs=kept)
 
-    def _tell(self, ti: Any, store: Store, found: Replay, left_out: int, watched: list[str] | None) -> dict[str, str]:
-        """Leave the summary, remember what is answered, and fail where something is not."""
+    def _tell(
+        self, ti: Any, store: Store, found: Replay, left_out: int, watch: dict[str, Any] | None
+    ) -> dict[str, str]:
+        """Leave the summary, remember what is answered, and fail where something is not, for good in the last try."""
         from tracker.replay.summary import markdown, settle
 
         states = {run.run: found.state(run) for run in found.plan.runs}
@@ -113,8 +117,8 @@ class HindsightReplayOperator(StoreOperator):
         self.log.info("%s", text)
         ti.xcom_push(key="summary", value=text)
         bad = [run for run, state in states.items() if state in ("failed", "waiting", "diverged")]
-        if watched is not None:
-            settle(store, watched, answered=not bad and not left_out)
+        if not bad or ti.try_number > ti.max_tries:
+            settle(store, watch, failed=bool(bad))
         if bad:
             raise AirflowException(f"{len(bad)} runs have no exact answer: {', '.join(bad)}")
         return states

@@ -74,6 +74,16 @@ def test_what_stays_unanswered_is_asked_a_few_times(repo: Repo, store: Store) ->
     assert find_new_probes(repo.folder, "main", store).names == ()
 
 
+def test_a_look_is_told_once(repo: Repo, store: Store) -> None:
+    """A task that tells it again, because it was retried or cleared, uses no try up."""
+    found = find_new_probes(repo.folder, "main", store)
+
+    for _ in range(MOST_TRIES):
+        settle_probes(store, found, answered=False)
+
+    assert find_new_probes(repo.folder, "main", store).names == ("loss",)
+
+
 def test_an_address_and_its_clones_are_one_branch(repo: Repo, store: Store, tmp_path: Path) -> None:
     """A bare repository, its address, and a clone whose remote it is; nothing in them changes."""
     bare = tmp_path / "bare.git"

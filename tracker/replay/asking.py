@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,7 @@ class Replay:
 
     plan: Plan
     results: dict[int, SliceResult] = field(default_factory=dict)
+    later: tuple[PlannedRun, ...] = ()  # of the question; another replay has to ask them
 
     @property
     def id(self) -> str:
@@ -129,12 +130,13 @@ def plan_replay(
     workers: int | None = None,
     timeout_s: float | None = None,
     environment: Literal["current", "recorded"] = "current",
+    shorten: Callable[[Plan], Plan] | None = None,
 ) -> Replay:
     """Plan a replay of the question, with the probes that stand in the work tree at ``root``, or in ``sources`` that
     were read from elsewhere (``find_new_probes``); writes nothing. ``project`` leaves out runs of others.
 
     A replay of the same question and probes that was not finished, because it or its machine was stopped, is taken up
-    where it was left.
+    where it was left, if what is left of it is asked now, too: ``shorten`` may leave runs for later.
     """
     new_sources = current_sources(root or project_root()) if sources is None else sources
     for _ in range(_PLANNING_TRIES):
@@ -148,10 +150,13 @@ def plan_replay(
             project=project,
         )
         plan = msgspec.structs.replace(plan, environment=environment)
+        plan = shorten(plan) if shorten is not None else plan
         found = _unfinished(store, plan)
         if found is not None or told == _results(store):
             break  # else slices ended meanwhile that the plan may hold once more
-    return found or Replay(plan)
+    found = found or Replay(plan)
+    found.later = tuple(run for run in plan.runs if run.later)
+    return found
 
 
 def execute(
@@ -182,28 +187,43 @@ def execute(
 def read_replay(store: Store, replay: str) -> Replay:
     """A replay as the store has it; ``NotFound`` when it has none of this id."""
     try:
-        found = Replay(read_plan(store, replay))
+        plan = read_plan(store, replay)
     except NotFound as exc:
         raise NotFound(f"{store.url} has no replay {replay}: {exc}") from exc
-    for piece in found.plan.slices:
-        result = read_result(store, replay, piece.number)
+    return _with_results(store, plan)
+
+
+def _with_results(store: Store, plan: Plan) -> Replay:
+    found = Replay(plan)
+    for piece in plan.slices:
+        result = read_result(store, plan.replay, piece.number)
         if result is not None:
             found.results[piece.number] = result
     return found
 
 
 def _unfinished(store: Store, plan: Plan) -> Replay | None:
-    """The latest replay of the same question that has all of the plan, and slices without an answer yet."""
-    wanted = _versions(plan)
-    for replay in sorted(store.folders(keys.REPLAYS), reverse=True) if wanted else []:
-        try:
-            found = read_replay(store, replay)
-        except (NotFound, Corrupt):  # a plan that cannot be read is not taken up
-            continue
-        same = (found.plan.question, found.plan.environment) == (plan.question, plan.environment)
-        if same and found.waiting and wanted <= _versions(found.plan):
-            return found
+    """The latest replay of the same question that has all of the plan, and nothing else is left of it."""
+    wanted = versions(plan)
+    runs = {run for run, _ in wanted}
+    for earlier in earlier_plans(store, plan) if wanted else []:
+        if wanted <= versions(earlier):
+            found = _with_results(store, earlier)
+            left = {piece.run for piece in earlier.slices if piece.number in set(found.waiting)}
+            if left and left <= runs:
+                return found
     return None
+
+
+def earlier_plans(store: Store, plan: Plan) -> Iterator[Plan]:
+    """The stored plans of the same question, the latest first. One that cannot be read is left out."""
+    for replay in sorted(store.folders(keys.REPLAYS), reverse=True):
+        try:
+            found = read_plan(store, replay)
+        except (NotFound, Corrupt):
+            continue
+        if (found.question, found.environment) == (plan.question, plan.environment):
+            yield found
 
 
 def _results(store: Store) -> set[Info]:
@@ -211,6 +231,6 @@ def _results(store: Store) -> set[Info]:
     return {info for info in store.list(keys.REPLAYS) if not info.key.endswith("/plan.json")}
 
 
-def _versions(plan: Plan) -> set[tuple[str, str]]:
+def versions(plan: Plan) -> set[tuple[str, str]]:
     """The runs that are executed, each with its probed code."""
     return {(run.run, run.sources or "") for run in plan.runs if run.skipped is None}

@@ -130,6 +130,9 @@ class _Planner:
         planned = PlannedRun(run=view.run, attempt=attempt.attempt if attempt else "", forward_s=view.duration or 0.0)
         try:
             reason = _obstacle(view, attempt)
+            if view.status == "running":
+                later = self._will_be_asked(view, attempt, reason)
+                return replace(planned, skipped="it is still running", later=later), None
             if reason is not None or attempt is None:
                 return replace(planned, skipped=reason), None
             return self._plan(view, attempt, planned)
@@ -156,6 +159,12 @@ class _Planner:
         if self._is_known(view, probed):
             return replace(planned, skipped="it has it already", needless=True), None
         return self._divide(view, attempt, planned, probed)
+
+    def _will_be_asked(self, view: RunView, attempt: AttemptView | None, obstacle: str | None) -> bool:
+        """Whether a run that goes on can be asked once it has ended: what its code has already it logs itself."""
+        if attempt is None or attempt.code is None:
+            return not any(one.code for one in view.attempts)  # it may still be written
+        return obstacle is None and bool(self._probe(attempt.code).propagation.diff)
 
     def _probe(self, code: CodeDocument) -> _Probed:
         snapshot = code.snapshot or ""
@@ -234,8 +243,6 @@ def _attempt_of(view: RunView) -> AttemptView | None:
 
 def _obstacle(view: RunView, attempt: AttemptView | None) -> str | None:
     """Why this run cannot be executed again, as far as its documents tell."""
-    if view.status == "running":
-        return "it is still running"
     if attempt is None:
         codes = [one.code for one in view.attempts if one.code is not None]
         problem = next((code.problem for code in reversed(codes) if code.problem), None)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from tracker.replay.watching import NewProbes, settle_probes
 
@@ -21,7 +21,7 @@ def markdown(replay: Replay, states: Mapping[str, str], *, left_out: int = 0) ->
     lines = [
         f"### Replay `{replay.id}`",
         f"Asked: {', '.join(f'`{name}`' for name in replay.plan.question.names)}. Runs: {counts or 'none'}."
-        + (f" {left_out} are left for next time by the budget." if left_out else ""),
+        + (f" {left_out} are left for next time." if left_out else ""),
         "",
         "| run | state | values | reason |",
         "|---|---|---:|---|",
@@ -35,11 +35,33 @@ def markdown(replay: Replay, states: Mapping[str, str], *, left_out: int = 0) ->
     return "\n".join(lines)
 
 
-def settle(store: Store, watched: Sequence[str], *, answered: bool) -> None:
-    """Remember that the probes of a look were asked. ``watched``: repository, branch, commit, and their labels."""
-    repository, branch, commit, *labels = watched
-    settle_probes(
-        store,
-        NewProbes(repository=repository, branch=branch, commit=commit, labels=tuple(labels)),
-        answered=answered,
+def watch_of(probes: NewProbes | None, planned: Replay) -> dict[str, Any] | None:
+    """What `settle` has to know when the replay is over, as JSON.
+
+    ``None`` where no branch was looked at, and where all that is left to ask is left for later.
+    """
+    if probes is None or (planned.later and not planned.waiting):
+        return None
+    return {
+        "look": probes.look,
+        "repository": probes.repository,
+        "branch": probes.branch,
+        "commit": probes.commit,
+        "labels": list(probes.labels),
+        "left_out": len(planned.later),
+        "unasked": sum(not run.tried for run in planned.later),
+    }
+
+
+def settle(store: Store, watch: Mapping[str, Any] | None, *, failed: bool) -> None:
+    """Remember that the probes of a look were asked. While there are runs that nobody has asked yet, they stay new."""
+    if watch is None or watch["unasked"]:
+        return
+    probes = NewProbes(
+        repository=watch["repository"],
+        branch=watch["branch"],
+        commit=watch["commit"],
+        labels=tuple(watch["labels"]),
+        look=watch["look"],
     )
+    settle_probes(store, probes, answered=not failed and not watch["left_out"])

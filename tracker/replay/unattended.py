@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tracker.errors import InputError
-from tracker.replay.asking import Replay, plan_replay
+from tracker.replay.asking import Replay, earlier_plans, plan_replay, versions
 from tracker.replay.branches import branch_files
-from tracker.replay.documents import Plan, Question
+from tracker.replay.documents import Plan, PlannedRun, Question
 from tracker.replay.questions import ask
 from tracker.replay.watching import NewProbes, find_new_probes
 
@@ -69,12 +70,22 @@ def _listed(value: Any, separator: str | None = ",") -> list[str]:
     return [piece.strip() for piece in pieces if piece.strip()]
 
 
-def plan_within(store: Store, asked: Asked, params: Mapping[str, Any]) -> tuple[Replay, int]:
-    """The plan of a question within the budget ``max_runs`` and ``max_cpu_hours``, and how many runs are left out.
+def plan_within(store: Store, asked: Asked, params: Mapping[str, Any]) -> Replay:
+    """The plan of a question within the budget ``max_runs`` and ``max_cpu_hours``; ``later`` has what it leaves out.
 
-    The latest runs come first. A replay that was stopped is taken up as it was planned.
+    The latest runs come first, and behind them those that an earlier replay of the question has had. A replay that was
+    stopped is taken up as it was planned, where all of it is within the budget.
     """
-    planned = plan_replay(
+
+    def shorten(plan: Plan) -> Plan:
+        return trim(
+            plan,
+            tried={version for earlier in earlier_plans(store, plan) for version in versions(earlier)},
+            max_runs=params.get("max_runs"),
+            max_cpu_hours=params.get("max_cpu_hours"),
+        )
+
+    return plan_replay(
         store,
         asked.question,
         sources=asked.sources,
@@ -82,28 +93,44 @@ def plan_within(store: Store, asked: Asked, params: Mapping[str, Any]) -> tuple[
         workers=int(params.get("workers") or 4),
         timeout_s=params.get("timeout_s"),
         environment=params.get("environment") or "current",
+        shorten=shorten,
     )
-    if planned.results:
-        return planned, 0
-    plan, left_out = trim(planned.plan, max_runs=params.get("max_runs"), max_cpu_hours=params.get("max_cpu_hours"))
-    return Replay(plan), left_out
 
 
-def trim(plan: Plan, *, max_runs: int | None = None, max_cpu_hours: float | None = None) -> tuple[Plan, int]:
-    """The plan with the latest runs that fit into a budget; of a run all slices are done, or none."""
-    runs, kept, hours = [], 0, 0.0
-    for run in reversed(plan.runs):
+def trim(
+    plan: Plan,
+    *,
+    tried: Collection[tuple[str, str]] = (),
+    max_runs: int | None = None,
+    max_cpu_hours: float | None = None,
+) -> Plan:
+    """The plan with the latest runs that fit into a budget, those in ``tried`` last; of a run all slices, or none.
+
+    So a run that fails whenever it is asked keeps none from being asked.
+    """
+
+    def is_tried(run: PlannedRun) -> bool:
+        return (run.run, run.sources or "") in tried
+
+    kept: set[str] = set()
+    left: dict[str, PlannedRun] = {}
+    hours = 0.0
+    for run in sorted((run for run in reversed(plan.runs) if run.skipped is None), key=is_tried):
         cost = sum(piece.estimate_s for piece in plan.slices_of(run.run)) / _SECONDS_PER_HOUR
-        if run.skipped is None:
-            over_runs = max_runs is not None and kept >= max_runs
-            over_hours = max_cpu_hours is not None and hours + cost > max_cpu_hours
-            if over_runs or over_hours:
-                limit = f"max_runs={max_runs}" if over_runs else f"max_cpu_hours={max_cpu_hours:g}"
-                run = msgspec.structs.replace(run, skipped=f"left out by {limit}")
-            else:
-                kept, hours = kept + 1, hours + cost
-        runs.append(run)
-    done = {run.run for run in runs if run.skipped is None}
-    left_out = sum(1 for old, new in zip(reversed(plan.runs), runs, strict=True) if old.skipped != new.skipped)
-    slices = tuple(piece for piece in plan.slices if piece.run in done)
-    return msgspec.structs.replace(plan, runs=tuple(reversed(runs)), slices=slices), left_out
+        over_runs = max_runs is not None and len(kept) >= max_runs
+        over_hours = max_cpu_hours is not None and hours + cost > max_cpu_hours
+        if over_runs or over_hours:
+            reason = "left out by " + (f"max_runs={max_runs}" if over_runs else f"max_cpu_hours={max_cpu_hours:g}")
+            left[run.run] = msgspec.structs.replace(run, skipped=reason, later=True, tried=is_tried(run))
+        else:
+            kept.add(run.run)
+            hours += cost
+    runs = tuple(left.get(run.run, run) for run in plan.runs)
+    return msgspec.structs.replace(plan, runs=runs, slices=tuple(piece for piece in plan.slices if piece.run in kept))
+
+
+def why_nothing(replay: Replay) -> str:
+    """Why a replay without any slice to do has none, for people."""
+    counts = Counter(run.skipped for run in replay.later)
+    told = "; ".join(f"{count} of them: {reason}" for reason, count in counts.items())
+    return f"no run can be asked now: {told}" if told else "every run that can be asked has its answer"

@@ -6,12 +6,13 @@ import ast
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
 
-from tracker.errors import DamagedDocument, KeyNotFound
+from tracker.errors import DamagedDocument, KeyExists, KeyNotFound
 from tracker.read.catalog import scan
 from tracker.read.source import list_parts, steadily
 from tracker.replay.branches import branch_files
@@ -50,6 +51,7 @@ class NewProbes:
     names: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()  # what `names` log, as the store remembers it
     sources: Mapping[str, str] = field(default_factory=dict)
+    look: str = field(default_factory=ids.new_id, compare=False)  # the id of this look
 
 
 def find_new_probes(
@@ -69,7 +71,7 @@ def find_new_probes(
     else:
         logged = _logged(store, project)
         settled = {label for label in statements if any(matches(_pattern(label), name) for name in logged)}
-        _note(store, found.repository, branch, found.commit, settled=settled)
+        _note(store, found.repository, branch, found.commit, look=ids.new_id(), settled=settled)
     new = {label: ask for label, ask in statements.items() if label not in settled}
     return NewProbes(
         repository=found.repository,
@@ -84,12 +86,14 @@ def find_new_probes(
 def settle_probes(store: Store, found: NewProbes, *, answered: bool = True) -> None:
     """Remember that these were asked, so that they are not new any more. Writes one small document, atomically.
 
-    With ``answered=False`` (a run was still going, a slice failed) they are found again, ``MOST_TRIES`` times in all.
+    With ``answered=False`` (a slice failed) they are found again, ``MOST_TRIES`` times in all. Of one look only the
+    first word counts, so doing this again is harmless. Where runs are left for later nothing is to be remembered.
     Two who do this at once do not disturb each other.
     """
     if found.labels:
         part = {"settled" if answered else "open": found.labels}
-        _note(store, found.repository, found.branch, found.commit, **part)
+        with suppress(KeyExists):
+            _note(store, found.repository, found.branch, found.commit, look=found.look, **part)
 
 
 def read_looks(store: Store, repository: str, branch: str) -> list[Look]:
@@ -117,18 +121,19 @@ def _note(
     branch: str,
     commit: str,
     *,
+    look: str,
     settled: Collection[str] = (),
     open: Collection[str] = (),
 ) -> None:
-    look = Look(
-        look=ids.new_id(),
+    document = Look(
+        look=look,
         repository=repository,
         branch=branch,
         commit=commit,
         settled=tuple(sorted(settled)),
         open=tuple(sorted(open)),
     )
-    store.put(keys.watch_document(repository, branch, look.look), encode(look))
+    store.create(keys.watch_document(repository, branch, look), encode(document))
 
 
 def _statements(sources: Mapping[str, str]) -> dict[str, str]:
