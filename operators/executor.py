@@ -30,6 +30,7 @@ def execute_on_airflow(
     it at work. ``storage_options`` stay here; Airflow has those of its connection.
     """
     api, dag = AirflowApi.from_environment(), os.environ.get(DAG_VARIABLE, "hindsight_replay")
+    api.check(dag)
     run = _begin(api, dag, plan.replay, store.url)
     follow(
         store,

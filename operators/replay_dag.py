@@ -38,8 +38,9 @@ def hindsight_replay_dag(
     """The DAG; every argument but the first three can be changed in the trigger form of a run.
 
     ``repository`` is a folder or address of git (default: the Variable ``hindsight_repository``), ``ignore`` names
-    metrics that differ by nature, as seconds do, and are not compared, ``slice_arguments`` are those
-    of the mapped operator (``pool``, ``queue``, ``executor_config`` …).
+    metrics that differ by nature, as seconds do, and are not compared, ``workers`` for how many runs are cut into
+    slices, ``slice_arguments`` are those of the mapped operator (``pool``, ``queue``, ``max_active_tis_per_dag``,
+    ``executor_config`` …): how many slices work at a time is Airflow's to say.
 
     ::
 
@@ -56,7 +57,7 @@ def hindsight_replay_dag(
         "max_cpu_hours": max_cpu_hours,
         "workers": workers,
     }
-    common: dict[str, Any] = {"hindsight_conn_id": hindsight_conn_id}
+    common: dict[str, Any] = {"hindsight_conn_id": hindsight_conn_id, "retries": retries, "retry_delay": retry_delay}
     given = {"catchup": False, "max_active_runs": 1, "tags": ["hindsight"], "doc_md": _DOC, **dag_arguments}
     start = given.pop("start_date", datetime(2024, 1, 1, tzinfo=UTC))
     with DAG(dag_id, schedule=schedule, start_date=start, params=_form(defaults), **given) as dag:
@@ -64,10 +65,7 @@ def hindsight_replay_dag(
         slices = SliceOperator.partial(
             task_id="slice",
             replay=plan.output["replay"],
-            retries=retries,
-            retry_delay=retry_delay,
-            **common,
-            **(slice_arguments or {}),
+            **common | (slice_arguments or {}),
         ).expand(numbers=plan.output)
         verify = VerifyOperator(task_id="verify", replay=plan.output["replay"], trigger_rule=after_all(), **common)
         summary = SummaryOperator(
@@ -112,7 +110,13 @@ def _form(defaults: dict[str, Any]) -> dict[str, Any]:
         "max_cpu_hours": Param(
             defaults["max_cpu_hours"], type=["null", "number"], minimum=0, title="At most so many hours of work"
         ),
-        "workers": Param(defaults["workers"], type=["null", "integer"], minimum=1, title="Slices at a time"),
+        "workers": Param(
+            defaults["workers"],
+            type=["null", "integer"],
+            minimum=1,
+            title="Cut for so many workers",
+            description="How many slices work at a time, Airflow's own limits say",
+        ),
         "store": text(None, "Store", description="Default: that of the connection"),
         "replay": text(None, "Replay", description="A planned replay in the store: its slices are executed"),
     }

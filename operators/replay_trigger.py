@@ -13,8 +13,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 class ReplayTrigger(BaseTrigger):  # type: ignore[misc]
     """Fires when every slice of a planned replay has its answer, or will get none.
 
-    The engine's executor works in a thread of its own: it submits what nobody has submitted, and follows it. A
-    triggerer that is stopped or killed leaves the engine at work, and the next one follows what is there.
+    The engine's executor works in a thread of its own: it submits what nobody has submitted, and follows it. The thread
+    ends soon after this does, because a person ended the task, say. The engine goes on with what was submitted, as
+    when a triggerer is stopped or killed, and who asks again follows what is there.
     """
 
     def __init__(self, replay: str, executor: str, store: str | None = None, conn_id: str | None = None) -> None:
@@ -31,6 +32,8 @@ class ReplayTrigger(BaseTrigger):  # type: ignore[misc]
         from asgiref.sync import sync_to_async
         from tracker.operators.hook import open_given
 
+        from tracker.replay.following import stopping
+
         store, options = await sync_to_async(open_given)(self.store, self.conn_id)
         loop = asyncio.get_running_loop()
         over: asyncio.Future[str | None] = loop.create_future()
@@ -39,11 +42,20 @@ class ReplayTrigger(BaseTrigger):  # type: ignore[misc]
             if not over.done():  # as it is where the triggerer stops
                 over.set_result(error)
 
+        stop = threading.Event()
+
         def work() -> None:
-            loop.call_soon_threadsafe(tell, self._follow(store, options))
+            stopping.set(stop)
+            error = self._follow(store, options)
+            if not stop.is_set():  # else there may be no loop any more
+                loop.call_soon_threadsafe(tell, error)
 
         threading.Thread(target=work, name=f"replay-{self.replay}", daemon=True).start()
-        yield TriggerEvent({"replay": self.replay, "error": await over})
+        try:
+            error = await over
+        finally:
+            stop.set()
+        yield TriggerEvent({"replay": self.replay, "error": error})
 
     def _follow(self, store: Any, options: dict[str, Any]) -> str | None:
         from tracker.replay.asking import execute, read_replay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import time
@@ -27,6 +28,9 @@ class AirflowApi:
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        self._may_log_in = self.user is not None or self.token is None  # a token that was given is the only one
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> AirflowApi:
         """``HINDSIGHT_AIRFLOW_URL``, with ``…_TOKEN`` or ``…_USER`` and ``…_PASSWORD``."""
@@ -43,10 +47,19 @@ class AirflowApi:
         status, answer = self._ask("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body)
         if status == 409:
             return False
-        if status == 404:
-            raise BadSetting(f"Airflow at {self.url} has no DAG {dag_id!r}: put dags/hindsight_replay.py there")
         self._expect(status, answer, f"a run of {dag_id}")
         return True
+
+    def check(self, dag_id: str) -> None:
+        """``BadSetting`` where no run of this DAG would ever end: it is missing, or paused, as all new ones are."""
+        status, answer = self._ask("GET", f"/api/v2/dags/{quote(dag_id)}")
+        if status == 404:
+            raise BadSetting(
+                f"{self.url} is no API server of Airflow 3 with a DAG {dag_id!r}: put dags/hindsight_replay.py there"
+            )
+        self._expect(status, answer, f"the DAG {dag_id}")
+        if answer["is_paused"]:
+            raise BadSetting(f"the DAG {dag_id!r} of Airflow at {self.url} is paused, nothing would start: unpause it")
 
     def state(self, dag_id: str, run_id: str) -> str:
         """``queued``, ``running``, ``success`` or ``failed``."""
@@ -70,13 +83,15 @@ class AirflowApi:
 
     def _ask_once(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         status, answer = self._send(method, path, body, token=self.token or self._log_in())
-        if status == 401 and self.user:
+        if status == 401 and self._may_log_in:
             status, answer = self._send(method, path, body, token=self._log_in())
         return status, answer
 
     def _log_in(self) -> str:
         named = {"username": self.user, "password": self.password} if self.user else None
         status, answer = self._send("POST" if named else "GET", "/auth/token", named)
+        if status == 404:
+            raise BadSetting(f"at {self.url} is no API server of Airflow 3, which gives tokens: expected its address")
         self._expect(status, answer, "a token (HINDSIGHT_AIRFLOW_TOKEN, or …_USER and …_PASSWORD)")
         self.token = str(answer["access_token"])
         return self.token
@@ -86,16 +101,21 @@ class AirflowApi:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-                return answer.status, json.loads(answer.read() or b"null")
-        except urllib.error.HTTPError as exc:
-            with exc:
-                return exc.code, exc.read().decode("utf-8", "replace")
-        except OSError as exc:
-            raise Unavailable(f"Airflow at {self.url} does not answer: {exc}") from exc
+            return _answer(request)
+        except (OSError, http.client.HTTPException, ValueError) as exc:  # ValueError: JSON that ends too early
+            raise Unavailable(f"Airflow at {self.url} does not answer: {type(exc).__name__}: {exc}") from exc
 
     def _expect(self, status: int, answer: Any, what: str) -> None:
         if status >= 500:
             raise Unavailable(f"Airflow at {self.url} cannot give {what}: {status} {answer!s:.300}")
         if status >= 400:
             raise HindsightError(f"Airflow at {self.url} refuses {what}: {status} {answer!s:.300}")
+
+
+def _answer(request: urllib.request.Request) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            return answer.status, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as exc:
+        with exc:
+            return exc.code, exc.read().decode("utf-8", "replace")
