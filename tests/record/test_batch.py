@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import tracker
+from tests import servers
+from tests.s3.proxy import proxy_to
 from tracker.read.catalog import RunView, scan
 from tracker.store.open import open_store
 
@@ -35,6 +38,7 @@ if "init" in sys.argv:
     tracker.init(project="another")
 work()
 """
+STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}
 JOB = {"SLURM_JOB_ID": "7", "SLURM_CLUSTER_NAME": "lab"}
 
 
@@ -95,3 +99,33 @@ def test_ranks_do_not_resume_from_the_state_of_one(tmp_path: Path) -> None:
     assert "several ranks" in (end.error or "")
 
     assert start(tmp_path, "resume", SLURM_JOB_ID="8").wait(120) == 0
+
+
+@pytest.mark.s3
+def test_ranks_and_requeues_keep_their_identity_while_the_store_is_away(
+    moto_server: servers.Server, bucket: str, tmp_path: Path
+) -> None:
+    """They agree through the spool; what waited there is in one run once the store is back."""
+    url = f"s3://{bucket}/{tmp_path.name}"
+
+    def run_ranks(server: servers.Server, restarts: int) -> None:
+        own = {"HINDSIGHT_STORE": url, "HINDSIGHT_SPOOL": str(tmp_path / "spool"), **server.environment()}
+        own |= {**STEP, "SLURM_RESTART_COUNT": str(restarts)}
+        ranks = [start(tmp_path, "log", **own, SLURM_PROCID=str(rank)) for rank in (0, 1)]
+        assert [process.wait(240) for process in ranks] == [0, 0]
+
+    with proxy_to(moto_server.endpoint) as proxy:
+        server = replace(moto_server, endpoint=proxy.endpoint)
+        proxy.fail_from(0)
+        for restarts in (0, 1):
+            run_ranks(server, restarts)
+        proxy.come_back()
+        run_ranks(server, 2)
+
+    store = open_store(url, storage_options=moto_server.options())
+    (run,) = scan(store)
+    told = [attempt.start.orchestrator.get("restarts", 0) for attempt in run.attempts if attempt.start is not None]
+    assert told == [0, 1, 2]
+    assert [attempt.status for attempt in run.attempts] == ["finished"] * 3
+    frame = tracker.dataframe("first", store=store, attempts="all")
+    assert len(frame) == 6

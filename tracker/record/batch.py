@@ -33,12 +33,12 @@ _NUMBERS = {"array_task", "rank", "ranks", "restarts"}
 
 
 def in_batch_job(origin: Origin, store: Store, *, is_process: bool) -> Origin:
-    """The origin with the identity that a job of Slurm's gives to it.
+    """The origin with the identity that a job of Slurm's gives to it; ``store`` is where processes agree on it.
 
     The run of a process that has no other identity is continued when Slurm puts the job into its queue again, and the
     processes of one ``srun`` are ranks of one run.
     """
-    if origin.offline or order() is not None:
+    if order() is not None:
         return origin
     if is_process and _is_nameless(origin) and "SLURM_JOB_ID" in os.environ:
         origin = replace(origin, **of_process(os.environ), orchestrator=details_of(os.environ), is_counted=True)

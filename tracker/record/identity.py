@@ -65,12 +65,12 @@ def claim_attempt(store: Store, identity: Identity, run: str) -> str:
     return _claimed(store, identity.attempt_key, ids.later_id(before))
 
 
-def membership(store: Store, identity: Identity, spool: Store) -> Membership:
-    """The attempt that the ranks of one job agree on, through the store alone: nobody waits for anybody."""
+def membership(store: Store, identity: Identity, spool: Store) -> tuple[Membership, RunDocument]:
+    """What the ranks of one job agree on through the store alone: nobody waits for anybody."""
     run = claim_id(store, identity, spool)
     attempt = claim_attempt(store, identity, run)
-    claim_document(store, identity, run, time.time())
-    return Membership(run=run, attempt=attempt, store=store.url, project=identity.project)
+    document = claim_document(store, identity, run, time.time())
+    return Membership(run=run, attempt=attempt, store=store.url, project=identity.project), document
 
 
 def counted(store: Store, launch_key: str, *, attempt: str) -> str:

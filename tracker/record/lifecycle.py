@@ -33,6 +33,7 @@ from tracker.record.recorder import Recorder
 from tracker.record.replaying import end_process, order, redirected
 from tracker.record.run import Run, tell_losses
 from tracker.record.shipping import away
+from tracker.record.spool import spool_for
 from tracker.record.stores import connect_offline, resolve_store
 from tracker.store.base import Store
 from tracker.store.documents import Status
@@ -202,7 +203,8 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     called = function_entry(function, root=root) if function and is_call else None
     entry = origin.entry or called or capture_entry(sys.argv, root=root)
     store = connect_offline(settings) if origin.offline else resolve_store(settings, root, create=True)
-    origin = in_batch_job(origin, store, is_process=recorder is PROCESS)
+    home = spool_for(store, settings) if origin.offline else store
+    origin = in_batch_job(origin, home, is_process=recorder is PROCESS)
     identity = identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
     opened = Run(store, settings, identity, recorder, root=root, offline=origin.offline, ordinal=ordinal)
     if origin.parent is not None and opened.launch is None:

@@ -78,8 +78,9 @@ class Run:
         self._owed, self._owing = int(offline), threading.Lock()
         self._interrupted = False
         home = self.spool if offline else store
+        document = None
         if member is None and identity.is_rank:
-            member = membership(home, identity, self.spool)
+            member, document = membership(home, identity, self.spool)
         if member is None:
             self.id, self._pid = claim_id(home, identity, self.spool), os.getpid()
             self.attempt = claim_attempt(home, identity, self.id)
@@ -89,7 +90,7 @@ class Run:
         else:
             self.id, self.attempt, self._pid = member.run, member.attempt, _ANOTHER_PROCESS
             key = keys.run_document(self.id)
-            self.document = decode(store.get(key), RunDocument, key=key)
+            self.document = document or decode(store.get(key), RunDocument, key=key)
         self.has_ranks = identity.attempt_key is not None  # other processes of the same job write shards of the attempt
         self.launch = self.document.launch_key  # of the task whose code runs in it
         self.awaits_call = False  # opened for a task from outside, whose function has not been called yet
