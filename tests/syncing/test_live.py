@@ -115,6 +115,14 @@ def test_nothing_new_is_nothing_to_do(tmp_path: Path, target: Store) -> None:
         assert sync(tmp_path / "source", target).keys == 0
 
 
+def test_a_run_that_says_nothing_goes_on(tmp_path: Path, target: Store) -> None:
+    """Who waits for its end does not take its silence for one, and learns when there is no sign of life any more."""
+    with open_run(tmp_path / "source", heartbeat_s=3600) as run:
+        assert [sync(tmp_path / "source", target).live for _ in range(3)] == [[run.id]] * 3
+
+    assert sync(tmp_path / "source", target).live == []
+
+
 def test_what_a_run_publishes_itself_is_not_told_twice(tmp_path: Path, target: Store) -> None:
     """Commits of the run fall between synchronisations of three kinds: from here, from elsewhere, and forgetful."""
     source = tmp_path / "source"

@@ -53,6 +53,7 @@ class Engine:
                 self._let_back(unit)
             before = self.record.units.get(unit.prefix)
             if before is not None and before.digest and before.digest == unit.state:
+                self._note_if_live(unit, before)
                 self.carrier.tally.looked_at(folder == keys.RUNS)
             else:
                 changed.append(unit)
@@ -63,6 +64,13 @@ class Engine:
         for batch in _batches(changed):
             self._bring_batch(batch, there)
             yield len(batch)
+
+    def _note_if_live(self, unit: Unit, before: UnitRecord) -> None:
+        """A run may go on that has nothing new; one that showed no sign of life shows none without a change."""
+        if before.live and self.looking.is_live(unit.id, before.seen):
+            self.summary.live.append(unit.id)
+        else:
+            before.live = False
 
     def _was_removed(self, run: str) -> bool:
         if self._removed is None:

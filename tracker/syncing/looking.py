@@ -75,14 +75,13 @@ class Looking:
         names = {info.key for info in work.unit.infos}
         if not work.unit.prefix.startswith(keys.RUNS):
             return
-        attempts = {key.split("/")[3] for key in names if key.startswith(keys.attempts_folder(work.unit.id))}
-        open_ones = [
-            attempt
-            for attempt in attempts
-            if is_id(attempt) and keys.attempt_document(work.unit.id, attempt, "end") not in names
-        ]
-        work.is_live = any(self._lives(work.unit.id, attempt) for attempt in open_ones)
-        work.is_over = bool(attempts) and not open_ones and not work.unit.has_journals
+        attempts = _attempts(names)
+        work.is_live = self.is_live(work.unit.id, names)
+        work.is_over = bool(attempts) and not _open(attempts, names) and not work.unit.has_journals
+
+    def is_live(self, run: str, names: Collection[str]) -> bool:
+        """Whether a run of the source goes on, of which these are the keys."""
+        return any(self._lives(run, name.split("/")[3]) for name in _open(_attempts(names), names))
 
     def _lives(self, run: str, attempt: str) -> bool:
         key = keys.attempt_document(run, attempt, "lease")
@@ -138,6 +137,17 @@ class Looking:
         return gone | work.postponed
 
 
+def _attempts(names: Iterable[str]) -> set[str]:
+    """The folders of attempts among the keys of a run."""
+    parts = (name.split("/") for name in names)
+    return {"/".join(each[:4]) for each in parts if len(each) > 4 and each[2] == "attempts" and is_id(each[3])}
+
+
+def _open(attempts: Iterable[str], names: Collection[str]) -> list[str]:
+    """Those that have no end."""
+    return [attempt for attempt in attempts if f"{attempt}/end.json" not in names]
+
+
 def _goes_on(key: str, journals: Iterable[OpenJournal]) -> bool:
     """Whether a key is the end of an attempt whose last records may still be on their way."""
     if not key.endswith("/end.json"):
@@ -164,4 +174,4 @@ def remembered(work: Work, published: Iterable[str]) -> UnitRecord:
         if info.key not in late and not info.key.endswith(_JOURNAL)
     }
     sealed = {key: journal.stop for key, journal in work.journals.items()}
-    return UnitRecord(work.unit.state, seen, sealed, tuple(sorted(published)))
+    return UnitRecord(work.unit.state, seen, sealed, tuple(sorted(published)), work.is_live)

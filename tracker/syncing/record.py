@@ -27,6 +27,7 @@ class UnitRecord(msgspec.Struct, array_like=True):
     seen: dict[str, bytes] = {}  # key -> fingerprint
     sealed: dict[str, int] = {}  # open journal -> slots of it that were published
     published: tuple[str, ...] = ()  # segments made from open journals, which longer ones will cover
+    live: bool = False  # a run that was going on
 
 
 class Record(msgspec.Struct):
