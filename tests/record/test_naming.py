@@ -128,12 +128,12 @@ def test_code_that_came_to_the_spool_late_is_shipped_before_it_is_named_and_held
     early, late = keys.code_document("a"), keys.code_document("b")
     store.create(late, b"{}")
     run.spool.put(early, b"{}")
-    with shipping(store, run.spool):
+    with shipping(store, run.spool, {}):
         assert held_keys(store, 0.0) == {early}
         assert has(store, early)
         run.spool.put(late, b"{}")
         run.spool.put(code_key(run), b"{}")
-        assert ship_documents(store, run.spool, run.id) == [code_key(run)]
+        assert ship_documents(store, run.spool, run.id, {}) == [code_key(run)]
     run.finish()
 
     assert store.held[code_key(run)] == {early, late}

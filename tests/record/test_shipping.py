@@ -13,7 +13,8 @@ from tests.record.wayward import Wayward, begin
 from tracker.record.context import set_scope
 from tracker.record.run import Run
 from tracker.store.base import Store
-from tracker.store.keys import SegmentKey
+from tracker.store.keys import SegmentKey, object_key
+from tracker.store.objects import get_object, put_object
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +165,39 @@ def test_a_document_that_cannot_be_read_stops_no_other_run(tmp_path: Path, has_e
     assert recover(store, first.spool).problems == {}
     assert store.get(f"runs/{first.id}/attempts/{first.attempt}/end.json")
     assert list(first.spool.list("runs/")) == []
+
+
+def test_a_payload_that_cannot_be_shipped_holds_back_only_what_names_it(tmp_path: Path) -> None:
+    """One that the disk has damaged, one that the store refuses: both are told, and shipped once they can be."""
+    from tracker.store.recovery import recover
+
+    store = Wayward()
+    run = begin(store, tmp_path)
+    log_numbers(500)
+    with pytest.warns(RuntimeWarning, match="kept on this machine"):
+        finish_away(store, run)
+    store.away = False
+    say_dead(run)
+    refused, damaged, good = sorted(put_object(run.spool, text) for text in (b"one", b"two", b"three"))
+    store.refused, whole = object_key(refused), run.spool.get(object_key(damaged))
+    run.spool.put(object_key(damaged), whole + b" and more")
+    named = {digest: f"runs/{run.id}/checkpoints/{run.attempt}/{digest}.json" for digest in (refused, damaged, good)}
+    for digest, key in named.items():
+        run.spool.put(key, f'"{digest}"'.encode())
+
+    found = recover(store, run.spool)
+
+    assert found.problems.keys() == {object_key(refused), object_key(damaged)}
+    assert str(run.spool.local_path(object_key(damaged))) in found.problems[object_key(damaged)]
+    assert get_object(store, good)
+    assert [info.key for info in store.list(f"runs/{run.id}/checkpoints/")] == [named[good]]
+    assert reading.values(store, run.id, "x") == list(range(500))
+    assert b'"finished"' in store.get(f"runs/{run.id}/attempts/{run.attempt}/end.json")
+    store.refused = "nothing"
+    run.spool.put(object_key(damaged), whole)
+    assert recover(store, run.spool).problems == {}
+    assert get_object(store, damaged) + get_object(store, refused)
+    assert [info.key for info in run.spool.list()] == ["store-url"]
 
 
 def test_the_limit_of_waiting_journals_drops_and_counts(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tracker.store.retry import RetryPolicy
 pytestmark = [pytest.mark.s3, pytest.mark.parametrize("client", ["obstore", "s3fs"])]
 
 QUICK = RetryPolicy(attempts=6, total_s=20.0, first_pause_s=0.01, longest_pause_s=0.05)
+LARGE = bytes(80 << 20)  # goes in parts with either client
 FAULTS: tuple[Kind, ...] = ("slow-down", "error", "cut-request", "lost-reply")
 
 
@@ -174,6 +175,19 @@ def test_a_large_object_repeats_only_what_failed(store: Store, proxy: Proxy) -> 
 
     assert get_object(store, digest) == data
     assert 5 < proxy.count("PUT", "/objects/") < 16
+
+
+def test_a_large_key_is_created_in_parts(store: Store, proxy: Proxy) -> None:
+    """As a put is, so that no request has to carry all of it; a lost reply at its end is recognised, and others not."""
+    proxy.fail("cut-request", "PUT", "/a/large$", times=1)
+    proxy.fail("lost-reply", "POST", "/a/large$", times=1)
+
+    store.create("a/large", LARGE)
+
+    assert 5 < proxy.count("PUT", "/a/large$") < 26
+    with pytest.raises(KeyExists):
+        store.create("a/large", b"another")
+    assert store.get("a/large") == LARGE
 
 
 def test_a_storm_of_failures_loses_nothing(store: Store, proxy: Proxy) -> None:

@@ -46,6 +46,7 @@ from tracker.store.recovery import recover
 from tracker.store.shipping import ship_documents, shipping
 
 _ANOTHER_PROCESS = 0
+_PAYMENT_PAUSE_S = 60.0  # before payloads that could not be shipped are tried again
 ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 Sampler = Callable[[], dict[str, Any]]
 
@@ -68,13 +69,14 @@ class Run:
         root: Path,
         offline: bool = False,
         ordinal: int = 0,
+        began: float | None = None,
         member: Membership | None = None,
     ):
         self.ordinal = ordinal  # how many runs this process had started before
         self.store, self.settings, self.root = store, settings, root
         self.recorder = recorder
         self.spool = spool_for(store, settings)
-        self.started = time.time()
+        self.started = time.time() if began is None else began
         self._owed, self._owing = int(offline), threading.Lock()
         self._interrupted = False
         home = self.spool if offline else store
@@ -83,7 +85,7 @@ class Run:
             member, document = membership(home, identity, self.spool)
         if member is None:
             self.id, self._pid = claim_id(home, identity, self.spool), os.getpid()
-            self.attempt = claim_attempt(home, identity, self.id)
+            self.attempt = claim_attempt(home, identity, self.id, began)
             with self._noted(home, identity):
                 self._renew_lease()  # before the run is seen, so that nobody takes it for a dead one
                 self.document = claim_document(home, identity, self.id, self.started)
@@ -113,6 +115,7 @@ class Run:
             "flush": now + settings.flush_interval_s,
             "system": now + settings.system_interval_s,
             "checksums": now + settings.fsync_interval_s,
+            "payment": now,
         }
         self._samples = 0
         self._attach()
@@ -208,7 +211,7 @@ class Run:
         return self._owed > 0
 
     def _flush(self) -> None:
-        if self.shipper.flush() and self.is_away:
+        if self.shipper.flush() and self.is_away and time.monotonic() >= self._due["payment"]:
             self._pay_documents()
 
     def _is_due(self, task: str, every_s: float) -> bool:
@@ -253,11 +256,20 @@ class Run:
 
     def _pay_documents(self) -> None:
         """Put what waits in the spool since the store did not answer."""
-        owed = self._owed
-        with shipping(self.store, self.spool):
-            ship_documents(self.store, self.spool, self.id)
+        owed, failed = self._owed, dict[str, str]()
+        with shipping(self.store, self.spool, failed):
+            ship_documents(self.store, self.spool, self.id, failed)
+        if failed:  # what names these waits, and so does what comes: it may name them, too
+            self._due["payment"] = time.monotonic() + _PAYMENT_PAUSE_S
+            self._tell_payloads(failed)
+            return
         with self._owing:
             self._owed -= owed  # what came to the spool meanwhile is still owed
+
+    def _tell_payloads(self, problems: dict[str, str]) -> None:
+        for key, reason in problems.items():
+            if key.startswith((keys.OBJECTS, keys.CODE)):
+                self.recorder.warn_once(f"{key} cannot be shipped to {self.store.url}: {reason}", kind="payloads")
 
     def owe(self) -> None:
         """Something that the store did not take waits in the spool: it is shipped with the next records."""
@@ -339,6 +351,7 @@ class Run:
     def _adopt_children(self) -> None:
         """Seal what forked or spawned workers left that are gone already."""
         recovered = recover(self.store, self.spool, run=self.id)
+        self._tell_payloads(recovered.problems)
         for (_, attempt), totals in recovered.totals.items():
             if attempt == self.attempt:
                 self.shipper.totals.add(totals)

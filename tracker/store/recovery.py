@@ -59,7 +59,7 @@ def recover(
     is reported and stops no other, and a document that cannot be read stops no other run.
     """
     report = Recovered()
-    with nullcontext() if source is store else shipping(store, source):
+    with nullcontext() if source is store else shipping(store, source, report.problems):
         _recover_runs(store, source, report, run=run, max_age_s=max_age_s, prepare=prepare)
     return report
 
@@ -96,7 +96,7 @@ def _recover_runs(
 def _ship_documents(store: Store, source: Store, run: str, report: Recovered) -> None:
     """What cannot be read stops the documents of its own run alone; a store that is away stops all."""
     try:
-        report.documents += ship_documents(store, source, run)
+        report.documents += ship_documents(store, source, run, report.problems)
     except Unavailable:
         raise
     except HindsightError as exc:

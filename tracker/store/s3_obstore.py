@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from tracker.errors import StoreUnavailable
+from tracker.errors import KeyNotFound, StoreUnavailable
 from tracker.secrets import mask_text
 from tracker.store.base import Info
 from tracker.store.remote import Driver
@@ -77,13 +77,15 @@ class ObstoreDriver:
     def put(self, key: str, data: bytes | memoryview, *, only_new: bool, token: str) -> None:
         import obstore
 
-        in_parts = len(data) > _SINGLE_BYTES and not only_new
+        in_parts = len(data) > _SINGLE_BYTES
+        if in_parts and only_new and self._has(key):  # a look, because obstore completes no upload on a condition
+            raise refusal(412, "", "", key=key, where=self._settings.where)
         with _translated(key, self._settings):
             obstore.put(
                 self._patient if in_parts else self._once,
                 self._path(key),
                 memoryview(data).cast("B"),
-                mode="create" if only_new else "overwrite",
+                mode="create" if only_new and not in_parts else "overwrite",
                 use_multipart=in_parts,
                 chunk_size=8 << 20,
                 max_concurrency=4,
@@ -138,6 +140,13 @@ class ObstoreDriver:
 
         with _translated(key, self._settings):
             return self._info(obstore.head(self._once, self._path(key)))
+
+    def _has(self, key: str) -> bool:
+        try:
+            self.info(key)
+        except KeyNotFound:
+            return False
+        return True
 
     def token(self, key: str) -> str | None:
         import obstore

@@ -2,35 +2,140 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath
+from typing import BinaryIO
 
-from tracker.errors import DamagedDocument, KeyExists, KeyNotFound, Unavailable
+from blake3 import blake3
+
+from tracker.errors import (
+    Corrupt,
+    DamagedDocument,
+    DamagedObject,
+    KeyExists,
+    KeyNotFound,
+    StoreUnavailable,
+    Unavailable,
+)
 from tracker.store import keys
-from tracker.store.base import Store
+from tracker.store.base import Store, has
 from tracker.store.changes import changing
 from tracker.store.documents import Launch, RunDocument, decode, encode
 from tracker.store.holds import holding
 
+Failed = dict[str, str]  # why something waits on, by key
+
+_PIECE_BYTES = 8 << 20
+_TRIES = 3  # payloads that may fail after all retries, each of which takes a minute, before the store is taken for away
+
 
 @contextmanager
-def shipping(store: Store, source: Store) -> Iterator[None]:
-    """Payloads that wait in a spool are in the store inside of this block, and nobody sweeps them before its end."""
+def shipping(store: Store, source: Store, failed: Failed) -> Iterator[None]:
+    """Payloads that wait in a spool are in the store inside of this block, and nobody sweeps them before its end.
+
+    One that cannot be read, or that the store refuses, waits on: it is noted in ``failed``, and not tried again where
+    it stands there already. Raises ``Unavailable`` when the store takes none.
+    """
     with holding(store, _payloads(source)):
-        ship_payloads(store, source)
+        _ship_payloads(store, source, failed)
         yield
 
 
-def ship_payloads(store: Store, source: Store) -> None:
+def _ship_payloads(store: Store, source: Store, failed: Failed) -> None:
     """Move payloads and code that wait in a spool: objects first, then bundles, then the documents that name them."""
+    tries = _TRIES
     for key in _payloads(source):
+        if key in failed:
+            continue
         try:
-            store.create(key, source.get(key))
-        except KeyExists:
-            pass
+            _ship_payload(store, source, key, failed)
         except KeyNotFound:
             continue  # another process of this machine was faster
+        except Corrupt as exc:
+            failed[key] = str(exc)
+            continue
+        except Unavailable as exc:
+            tries -= isinstance(exc, StoreUnavailable)
+            if not tries or not _answers(store):
+                raise
+            failed[key] = str(exc)
+            continue
         source.delete([key])
+
+
+def _ship_payload(store: Store, source: Store, key: str, failed: Failed) -> None:
+    if failed and key.endswith(".json") and (missing := _missing(_read(source, key), failed)):
+        raise Corrupt(f"waits for {missing}, which cannot be shipped")
+    with _mapped(source, key) as data:
+        if not key.startswith(keys.OBJECTS):
+            with suppress(KeyExists):
+                store.create(key, data)
+        elif _size(store, key) != len(data):
+            store.put(key, data)
+
+
+def _answers(store: Store) -> bool:
+    """Whether a store that did not take one payload answers all the same, so that another may be tried."""
+    try:
+        has(store, keys.FORMAT)
+    except Unavailable:
+        return False
+    return True
+
+
+@contextmanager
+def _mapped(source: Store, key: str) -> Iterator[memoryview]:
+    """The bytes of a payload, not all in memory at once; one that does not have the hash in its name is damaged."""
+    try:
+        file = source.open(key)
+    except Unavailable as exc:
+        raise _unreadable(source, key, exc) from exc
+    with file:
+        try:
+            size = _checked(file, key)
+            mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else None
+        except (Corrupt, OSError) as exc:
+            raise _unreadable(source, key, exc) from exc
+        if mapped is None:
+            yield memoryview(b"")
+            return
+        try:
+            yield memoryview(mapped)
+        finally:
+            with suppress(BufferError):  # an error on its way out may hold it for a moment; it is closed after that
+                mapped.close()
+
+
+def _checked(file: BinaryIO, key: str) -> int:
+    hasher, size = blake3(), 0
+    while piece := file.read(_PIECE_BYTES):
+        hasher.update(piece)
+        size += len(piece)
+    if key.startswith(keys.OBJECTS) and not key.endswith(f"/{hasher.hexdigest()}"):
+        raise DamagedObject(f"its {size:,} bytes have the hash {hasher.hexdigest()}")
+    return size
+
+
+def _size(store: Store, key: str) -> int | None:
+    try:
+        return store.info(key).size_bytes
+    except KeyNotFound:
+        return None
+
+
+def _missing(code: bytes, failed: Failed) -> str | None:
+    """What a document of code would name although it is not in the store. Which bundles a bundle builds on stands in it
+    alone, so all of these documents wait for one.
+    """
+    return next((key for key in failed if key.endswith(".bundle")), None) or _named(code, failed)
+
+
+def _named(document: bytes, failed: Failed) -> str | None:
+    """The first of these payloads that a document names: objects by their hash, code by its snapshot."""
+    held = (key for key in failed if key.startswith((keys.OBJECTS, keys.CODE)))
+    return next((key for key in held if PurePosixPath(key).stem.encode() in document), None)
 
 
 def _payloads(source: Store) -> list[str]:
@@ -38,29 +143,33 @@ def _payloads(source: Store) -> list[str]:
     return sorted(found, key=lambda key: (key.endswith(".json"), not key.startswith(keys.OBJECTS), key))
 
 
-def ship_documents(store: Store, source: Store, run: str) -> list[str]:
+def ship_documents(store: Store, source: Store, run: str, failed: Failed) -> list[str]:
     """Move documents that could not be put when their store did not answer, and give their keys; the dead writer's last
-    word replaces nothing newer. A launch key that another run has taken meanwhile stays that one's.
+    word replaces nothing newer. A launch key that another run has taken meanwhile stays that one's. Those that name a
+    payload which could not be shipped (``failed``) wait for it.
     """
     _ship_launch(store, source, run)
     waiting = list(source.list(keys.run_folder(run)))
     if all(info.key.startswith(keys.journal_folder(run)) for info in waiting):
         return []
     with changing(store, run):
-        return _ship_documents(store, source, run)
+        return _ship_documents(store, source, run, failed)
 
 
-def _ship_documents(store: Store, source: Store, run: str) -> list[str]:
+def _ship_documents(store: Store, source: Store, run: str, failed: Failed) -> list[str]:
     checkpoints = [info.key for info in source.list(keys.checkpoints_folder(run))]
     attempts = [info.key for info in source.list(keys.attempts_folder(run))]
     waiting = sorted([keys.run_document(run), *attempts, *checkpoints], key=lambda key: key.endswith("/end.json"))
     shipped = []
-    with shipping(store, source):  # what they name, also what was written since that was done last
+    with shipping(store, source, failed):  # what they name, also what was written since that was done last
         for key in waiting:
             try:
-                store.put(key, _read(source, key))
+                document = _read(source, key)
             except KeyNotFound:
                 continue
+            if _named(document, failed):
+                continue
+            store.put(key, document)
             source.delete([key])
             shipped.append(key)
     return shipped
@@ -92,6 +201,6 @@ def _read(source: Store, key: str) -> bytes:
 
 def _unreadable(source: Store, key: str, reason: BaseException) -> DamagedDocument:
     return DamagedDocument(
-        f"{source.local_path(key) or key} waits for its store and cannot be read ({reason}); what else waits of this "
-        "run stays there until the file is mended or deleted"
+        f"{source.local_path(key) or key} waits for its store and cannot be read ({reason}); what belongs to it stays "
+        "there until the file is mended or deleted"
     )
