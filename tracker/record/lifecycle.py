@@ -240,9 +240,8 @@ def default_store(
     if isinstance(store, Store):
         return store
     if store is not None:
-        return open_store(
-            store, storage_options=storage_options or load_settings(project_root()).storage_options, create=False
-        )
+        options = load_settings(project_root()).storage_options if storage_options is None else storage_options
+        return open_store(store, storage_options=options, create=False)
     opened = active_run()
     if opened is not None:
         return opened.store
