@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -11,10 +13,15 @@ from pathlib import Path
 
 import pytest
 
+import tracker
 from tests.cli.calling import Call, typed_at_terminal
+from tests.servers import Server
 from tracker.cli.failures import INTERRUPTED, NOT_SO, OK, UNAVAILABLE, USAGE
+from tracker.cli.sync import once_more
+from tracker.errors import Conflict, StoreUnavailable
 from tracker.store import keys
 from tracker.store.open import open_store
+from tracker.syncing.summary import Summary
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +126,51 @@ def test_watching_ends_when_it_is_interrupted(store: Path, target: Path, tmp_pat
         watching.send_signal(signal.SIGINT)
 
         assert watching.wait(60) == INTERRUPTED
+
+
+def test_every_round_is_one_line_of_json(store: Path, target: Path, tmp_path: Path) -> None:
+    """Also one that brought nothing, while a run goes on."""
+    words = [sys.executable, "-m", "tracker", "sync", str(store), str(target), "--watch", "--every", "0.1", "--json"]
+    with (
+        tracker.run(store=store, capture=(), heartbeat_s=3600),
+        subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as watching,
+    ):
+        assert watching.stdout is not None
+        found = [json.loads(watching.stdout.readline()) for _ in range(4)]
+        watching.send_signal(signal.SIGINT)
+
+    assert found[0]["keys"] > 0
+    assert any(each["keys"] == 0 and each["live"] for each in found)
+
+
+@pytest.mark.parametrize("error", [Conflict("held up for an hour"), StoreUnavailable("nobody answers")])
+def test_a_round_that_cannot_be_now_is_tried_again(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    """After a sleep of the machine, too, in which others may have deleted what was looked at before."""
+
+    def refuse() -> Summary:
+        raise error
+
+    assert once_more(refuse) is None
+    assert f"{error}; it is tried again" in capsys.readouterr().err
+
+
+@pytest.mark.s3
+def test_each_side_may_have_options_of_its_own(
+    hindsight: Call, store: Path, moto_server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Those of the settings lead nowhere; one side's stand in a variable, and none are some, too."""
+    url = f"s3://{bucket}/sides-{secrets.token_hex(4)}"
+    monkeypatch.setenv("HINDSIGHT_STORAGE_OPTIONS", json.dumps({"client": "no such client"}))
+    monkeypatch.setenv("OF_THE_TEAM", json.dumps(moto_server.options()))
+    for name, text in moto_server.environment().items():
+        monkeypatch.setenv(name, text)
+
+    assert hindsight("sync", store, url, "--target-options", "OF_THE_TEAM").code == OK
+    assert hindsight("sync", url, tmp_path / "back", "--source-options", "{}").code == OK
+    repaired = hindsight("verify", "--store", store, "--repair-from", url, "--other-options", "OF_THE_TEAM")
+    assert repaired.code == OK
+    assert hindsight("sync", store, url).code != OK
+    assert hindsight("sync", store, url, "--target-options", "NOT_THERE").code == USAGE
+    refused = hindsight("sync", store, url, "--target-options", '{"secret": "hush"')
+    assert refused.code == USAGE
+    assert "hush" not in refused.err

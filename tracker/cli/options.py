@@ -44,3 +44,14 @@ def _run(metavar: str) -> Any:
 Run = Annotated[str, _run("RUN")]
 Old = Annotated[str, _run("OLD")]
 New = Annotated[str, _run("NEW")]
+
+
+def storage_options(name: str, of: str) -> Any:
+    """The option that says how a store is opened that is not that of the settings."""
+    return typer.Option(
+        name,
+        metavar="VAR",
+        help=f"Storage options of {of}: the name of an environment variable with a JSON object (or the object itself, "
+        "which others can see in the list of processes). Default: those of the settings.",
+        show_default=False,
+    )

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tracker.config import Settings
     from tracker.store.base import Store
 
 
-def open_for_reading(url: str | None) -> Store:
+def open_for_reading(url: str | None, storage_options: dict[str, Any] | None = None) -> Store:
     """The store given by ``--store``, else that of the settings; never created here."""
     from tracker.record.lifecycle import default_store
 
-    return default_store(url)
+    return default_store(url, storage_options)
+
+
+def given_options(text: str | None) -> dict[str, Any] | None:
+    """Storage options as a JSON object, or as the name of a variable that holds one; the value is never repeated."""
+    import msgspec
+
+    from tracker.errors import BadSetting
+    from tracker.secrets import MASK
+
+    if text is None:
+        return None
+    is_object = text.lstrip().startswith("{")
+    where = "the given text" if is_object else f"the variable {text if text.isidentifier() else MASK}"
+    value = text if is_object else os.environ.get(text)
+    expected = 'expected a JSON object such as {"anon": true}, or the name of a variable that holds one'
+    if value is None:
+        raise BadSetting(f"{where} is not set: {expected}")
+    try:
+        return msgspec.json.decode(value, type=dict[str, Any])
+    except msgspec.MsgspecError as exc:
+        raise BadSetting(f"{where} cannot be read ({exc}): {expected}") from None
 
 
 def settings_here() -> Settings:

@@ -49,6 +49,8 @@ Restore = Annotated[
     bool,
     typer.Option("--restore", help="Bring back the runs that were removed from DST.", show_default=False),
 ]
+SourceOptions = Annotated[str | None, options.storage_options("--source-options", "SRC")]
+TargetOptions = Annotated[str | None, options.storage_options("--target-options", "DST")]
 Threads = Annotated[
     int | None,
     typer.Option(
@@ -73,6 +75,8 @@ def sync(
     full: Full = False,
     restore: Restore = False,
     threads: Threads = None,
+    source_options: SourceOptions = None,
+    target_options: TargetOptions = None,
     as_json: options.Json = False,
 ) -> int:
     """Copy what a store has and another one lacks.
@@ -86,8 +90,11 @@ def sync(
 
     JSON: {source, target, dry_run, complete, runs, changed: [run], live: [run], keys, size_bytes, counts: {category:
     keys}, sizes_bytes: {category: bytes}, removed, deleted_runs: [run], kept_runs: {run: reason}, left_out: {key:
-    reason}, problems: {key: reason}, duration_s}; with --watch one such document a round, one on a line.
+    reason}, problems: {key: reason}, duration_s}; with --watch one such document for every round, each on a line.
     """
+    from tracker.cli.stores import given_options
+
+    ours, theirs = given_options(source_options), given_options(target_options)
     condition = " and ".join(f"({text})" for text in (where, runs) if text is not None) or None
 
     def once() -> Summary:
@@ -98,6 +105,8 @@ def sync(
                 source,
                 target,
                 where=condition,
+                source_options=ours,
+                target_options=theirs,
                 dry_run=dry_run,
                 delete_after=delete_after,
                 full=full,
@@ -106,20 +115,28 @@ def sync(
                 on_progress=advance,
             )
 
-    from tracker.errors import Unavailable
-
     summary = once()
     _show(summary, as_json=as_json)
     while watch and not (until_ended and not summary.live):
         time.sleep(every_s)
-        try:
-            summary = once()
-        except Unavailable as exc:
-            tell(f"{exc}; it is tried again")
+        found = once_more(once)
+        if found is None:
             continue
-        if summary.keys or summary.problems or not summary.live:
+        summary = found
+        if as_json or summary.keys or summary.problems or (until_ended and not summary.live):
             _show(summary, as_json=as_json)
     return OK if summary.complete else NOT_SO
+
+
+def once_more(once: Callable[[], Summary]) -> Summary | None:
+    """A further round; ``None``, and told, when it could not be done now: a store is away, or the machine slept."""
+    from tracker.errors import Conflict, Unavailable
+
+    try:
+        return once()
+    except (Conflict, Unavailable) as exc:
+        tell(f"{exc}; it is tried again")
+        return None
 
 
 @contextmanager

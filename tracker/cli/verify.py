@@ -11,7 +11,7 @@ import typer
 
 from tracker.cli import completion, options
 from tracker.cli.failures import NOT_SO, OK
-from tracker.cli.stores import open_for_reading
+from tracker.cli.stores import given_options, open_for_reading
 
 if TYPE_CHECKING:
     from tracker.store.base import Info
@@ -42,6 +42,9 @@ def verify(
             help="Fetch what is missing or damaged from another store that has it.",
             show_default=False,
         ),
+    ] = None,
+    other_options: Annotated[
+        str | None, options.storage_options("--other-options", "the store of --repair-from")
     ] = None,
     store: options.Store = None,
     as_json: options.Json = False,
@@ -74,7 +77,8 @@ def verify(
         else:
             from tracker.upkeep.repair import repair
 
-            found = repair(opened, open_for_reading(repair_from), chosen, check_code=check_code, on_key=advance)
+            other = open_for_reading(repair_from, given_options(other_options))
+            found = repair(opened, other, chosen, check_code=check_code, on_key=advance)
             assert found.report is not None
             report = found.report
     if as_json:
