@@ -17,7 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["slow-down", "error", "cut-request", "lost-reply", "hang", "stale-list", "cut-reply"]
+Kind = Literal[
+    "slow-down", "error", "cut-request", "lost-reply", "hang", "stale-list", "cut-reply", "keep-keys", "slow-keys"
+]
 
 
 @dataclass
@@ -124,6 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(503, _error("SlowDown", "Please reduce your request rate."))
         if fault == "error":
             return self._answer(500, _error("InternalError", "We encountered an internal error."))
+        if fault in {"keep-keys", "slow-keys"}:
+            return self._answer(200, _kept("SlowDown" if fault == "slow-keys" else "ServiceUnavailable", body))
         if fault == "hang":
             proxy.released.wait(60)
             return self._hang_up()
@@ -193,6 +197,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing on the terminal; ``Proxy.seen`` has it all."""
+
+
+def _kept(code: str, request: bytes) -> bytes:
+    """The answer to a bulk delete that took place for no key."""
+    said = f"<Code>{code}</Code><Message>Not now.</Message>".encode()
+    kept = (b"<Error><Key>%s</Key>%s</Error>" % (key, said) for key in re.findall(rb"<Key>([^<]*)</Key>", request))
+    return b'<?xml version="1.0"?><DeleteResult>%s</DeleteResult>' % b"".join(kept)
 
 
 def _error(code: str, message: str) -> bytes:

@@ -98,7 +98,7 @@ def test_reading_survives_failures(store: Store, proxy: Proxy, fault: Kind) -> N
     assert store.folders() == ["a"]
 
 
-@pytest.mark.parametrize("fault", ["slow-down", "error", "lost-reply"])
+@pytest.mark.parametrize("fault", ["slow-down", "error", "lost-reply", "keep-keys", "slow-keys"])
 def test_deleting_survives_failures(store: Store, proxy: Proxy, fault: Kind) -> None:
     """A delete that took effect unseen is repeated without complaint."""
     store.put("a/key", b"x")

@@ -148,6 +148,8 @@ def test_the_client_can_be_chosen_in_the_environment(monkeypatch: pytest.MonkeyP
         (412, "PreconditionFailed", KeyExists),
         (403, "AccessDenied", StoreReadOnly),
         (401, "", StoreReadOnly),
+        (400, "ExpiredToken", StoreReadOnly),
+        (400, "InvalidToken", StoreReadOnly),
         (507, "", StoreFull),
         (400, "XMinioStorageFull", StoreFull),
         (501, "NotImplemented", Unsupported),

@@ -25,6 +25,14 @@ CLIENTS = ("auto", "obstore", "s3fs")
 
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 509}
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "EntityTooLarge"}
+_WRONG_CREDENTIALS = {
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "TokenRefreshRequired",
+}
+_DENIED = {*_WRONG_CREDENTIALS, "RequestTimeTooSkewed", "AccessDenied"}
 _NAMES = ("key", "secret", "token", "username", "password", "anon", "endpoint_url", "client_kwargs", "config_kwargs")
 _OPTIONS = {*_NAMES, "requester_pays", "s3_additional_kwargs"}
 # Of s3_additional_kwargs. An ACL is none of them: obstore would send its header unsigned, which S3 refuses.
@@ -182,7 +190,7 @@ def refusal(status: int | None, code: str, text: str, *, key: str, where: str) -
         return KeyExists(f"{key} exists already in {where}; a key is created only once")
     if status == 507 or code in _FULL:
         return StoreFull(f"{where} takes no more bytes for {key} ({reason}); free some space or raise the quota")
-    if status in {401, 403}:
+    if status in {401, 403} or code in _DENIED:  # credentials that have expired are refused with 400
         return StoreReadOnly(f"{where} refuses {key} ({reason}); {_permission_fix(code)}")
     if status in {501, 405} or code == "NotImplemented":
         return Unsupported(f"{where} has no such operation for {key} ({reason})")
@@ -194,7 +202,7 @@ def refusal(status: int | None, code: str, text: str, *, key: str, where: str) -
 def _permission_fix(code: str) -> str:
     if code == "RequestTimeTooSkewed":
         return "set the clock of this machine"
-    if code in {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}:
+    if code in _WRONG_CREDENTIALS:
         return "the credentials are wrong or expired: renew key and secret in storage_options or the environment"
     return "ask for s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject on this prefix"
 

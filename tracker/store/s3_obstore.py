@@ -17,11 +17,12 @@ from tracker.store.remote import Driver
 from tracker.store.s3 import TOKEN, Settings, refusal
 
 _STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>(\w+)</Code>")
+_CODE = re.compile(r"<Code>(\w+)</Code>|^[^\n]*\(code: (\w+)\)$", re.MULTILINE)  # the second of a key in a bulk delete
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _SINGLE_BYTES = 16 << 20
 
-_NETWORK = ("HTTP error", "error sending", "error decoding", "timed out", "connection", "body error")
+_IN_REPLY = ("DeleteObjects request failed", "Server returned error response")  # errors that came with status 200
+_NETWORK = (*_IN_REPLY, "HTTP error", "error sending", "error decoding", "timed out", "connection", "body error")
 
 _started_in: int | None = None  # the process whose threads serve obstore
 
@@ -247,4 +248,4 @@ def _refused(exc: Exception, key: str, settings: Settings) -> Exception:
     if number == 416:
         return _BeyondEnd()
     detail = message[1] if message else text
-    return refusal(number, code[1] if code else "", detail, key=key, where=settings.where)
+    return refusal(number, (code[1] or code[2]) if code else "", detail, key=key, where=settings.where)

@@ -90,10 +90,7 @@ class S3fsDriver:
                 "delete_objects", Bucket=self._settings.bucket, Delete={"Objects": objects, "Quiet": True}
             )
         for error in answer.get("Errors", []):
-            status = 403 if error.get("Code") == "AccessDenied" else 500
-            raise refusal(
-                status, error.get("Code", ""), error.get("Message", ""), key=keys[0], where=self._settings.where
-            )
+            raise refusal(500, error.get("Code", ""), error.get("Message", ""), key=keys[0], where=self._settings.where)
 
     def list(self, prefix: str) -> Iterator[Info]:
         for page in self._pages(prefix, {}):
