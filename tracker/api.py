@@ -276,8 +276,8 @@ def remove(
 ) -> Removed:
     """Remove runs with their records, checkpoints, and what replays answered about them; ``gc`` frees the rest.
 
-    Runs that go on stay, pinned ones without ``force``, too, named in ``kept``. Killed at any moment, it shows a whole
-    run or none. No sync brings a removed run back, unless it is told to (``restore``).
+    Runs that go on stay, without ``force`` also pinned ones and those that cannot be read, named in ``kept``. Killed at
+    any moment, it shows a whole run or none. No sync brings a removed run back, unless it is told to (``restore``).
     """
     from tracker.upkeep.removal import remove_runs
 

@@ -85,6 +85,32 @@ def test_a_store_that_does_not_answer(store: Store, monkeypatch: pytest.MonkeyPa
     assert best in there(store)
 
 
+@pytest.mark.filterwarnings("ignore::tracker.read.notices.DamageWarning")
+def test_a_condition_on_what_cannot_be_read(store: Store) -> None:
+    """It seems to hold because the value is missing."""
+    torn = make_run(store, end=False)
+    [damaged] = Writer(store, torn, torn).seal(Logged((), "acc", 0.9))
+    bad = make_run(store, summary={"acc": 0.1})
+    store.put(damaged, b"PAR1 no more")
+
+    found = collect(store, Policy(last=0, grace_s=0), where=lambda run: run.get("acc", 0) < 0.5, dry_run=False)
+
+    assert (list(found.runs), found.spared) == ([bad], {torn: f"{damaged} cannot be read"})
+
+
+@pytest.mark.filterwarnings("ignore::tracker.read.notices.DamageWarning")
+def test_a_run_inside_of_one_that_cannot_be_read(store: Store) -> None:
+    """They stay together."""
+    outer = make_run(store)
+    inner = make_run(store, parent=outer)
+    store.put(keys.run_document(outer), b"{")
+
+    found = collect(store, Policy(last=0, grace_s=0), dry_run=False)
+
+    assert found.spared == dict.fromkeys((outer, inner), f"{keys.run_document(outer)} cannot be read")
+    assert there(store) == [outer, inner]
+
+
 def trained(folder: Path) -> tuple[Store, str]:
     """A run with twelve checkpoints; the sixth is the best."""
     net = {"w": np.zeros(4)}

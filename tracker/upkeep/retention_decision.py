@@ -27,7 +27,8 @@ class Decision:
 
     def spare(self, family: Family, reason: str) -> None:
         """A family stays, also one of which it was said that it goes."""
-        self.families = [other for other in self.families if other is not family]
+        if family.root.run in self.gone:
+            self.families = [other for other in self.families if other is not family]
         for run in family.runs:
             self.gone.pop(run, None)
             self.spared[run] = reason
