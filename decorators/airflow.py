@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from tracker.decorators.places import Place
 
@@ -69,7 +70,20 @@ def place_of(ti: Any) -> Place:
 
 def launch_key(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
     """What every try of a task instance has in common; -1 for one that is not mapped."""
-    return f"airflow/{dag_id}/{run_id}/{task_id}/{map_index}"
+    own = deployment()
+    return f"airflow{own and '@'}{own}/{dag_id}/{run_id}/{task_id}/{map_index}"
+
+
+def deployment() -> str:
+    """What tells this Airflow from others that share the store: DAGs and runs of two may have the same ids.
+
+    ``[hindsight] deployment``, else the address in ``[api] base_url``; empty where neither is set.
+    """
+    from airflow.providers.common.compat.sdk import conf
+
+    given = str(conf.get("hindsight", "deployment", fallback="") or "").strip()
+    address = urlsplit(str(conf.get("api", "base_url", fallback="") or ""))
+    return given or f"{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"
 
 
 def configured_store() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -18,3 +18,16 @@ def accepted(
     else:
         wanted = set(parameters) & set(context) - set(positional)
     return {name: context[name] for name in wanted} | dict(kwargs)
+
+
+def result_of(value: Any) -> Any:
+    """What a function gave; of a coroutine what it gives at its end."""
+    if not inspect.isawaitable(value):
+        return value
+    import asyncio
+
+    return asyncio.run(_awaited(value))
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
+    return await value

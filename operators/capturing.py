@@ -21,43 +21,44 @@ from tracker.record.origin import Origin
 from tracker.record.run import Run
 from tracker.store.documents import Entry, Status
 
-# Their function travels to another interpreter as text, or is called again and again while they wait.
-_NOT_CALLED_ONCE = {"_BasePythonVirtualenvOperator", "BaseSensorOperator", "BaseSensor"}
+_CALLS = "PythonOperator"  # the work of others goes on behind their function's end, or it is called again and again
+_OTHER_INTERPRETER = "_BasePythonVirtualenvOperator"  # where its function travels as text
 _PAUSED = {"deferred", "up_for_reschedule", "awaiting_input"}
 
 
 def function_of(task: Any) -> Callable[..., Any] | None:
-    """The function that this operator calls once, here."""
-    if any(base.__name__ in _NOT_CALLED_ONCE for base in type(task).__mro__):
+    """The function that is the whole work of this operator, and is called once, here."""
+    names = {base.__name__ for base in type(task).__mro__}
+    if _CALLS not in names or _OTHER_INTERPRETER in names:
         return None
     function = getattr(task, "python_callable", None)
     return function if callable(function) and hasattr(function, "__code__") else None
 
 
 def track_function(task: Any, options: dict[str, Any]) -> bool:
-    """Let the operator call its function tracked; ``False`` for operators that call none."""
+    """Let the operator call its function tracked; ``False`` for operators that call none, or do more than that."""
     function = function_of(task)
     if function is None:
-        return bool(getattr(getattr(task, "python_callable", None), "__hindsight_tracking__", None))
+        return False
     task.python_callable = tracked(**options)(function) if options else tracked(function)
     return True
 
 
 def open_run(ti: Any, options: dict[str, Any] | None = None) -> Run:
-    """A run for a task instance whose operator is no Python function."""
-    task, place = ti.task, place_of(ti)
+    """A run for a task instance whose operator is no Python function; ``options`` are those of ``@tracked``."""
+    task, place, given = ti.task, place_of(ti), dict(options or {})
     file = Path(getattr(task.dag, "fileloc", "") or os.getcwd())
     root = project_root(file.parent)
     script = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
     origin = Origin(
-        name=place.name,
+        name=given.pop("name", None) or place.name,
         launch_key=place.launch_key,
-        tags=place.tags,
+        tags=(*given.pop("tags", ()), *place.tags),
         orchestrator={**place.details, "operator": f"{type(task).__module__}.{type(task).__qualname__}"},
         root=root,
         entry=Entry(kind="interactive", script=script),  # a DAG file does nothing by itself
     )
-    run = begin_run(origin, {**configured_store(), **(options or {})})
+    run = begin_run(origin, {**configured_store(), **given})
     for name in getattr(task, "template_fields", ()):
         value = getattr(task, name, None)
         if value is not None:

@@ -18,18 +18,21 @@ from typing import Any
 
 from tracker.decorators.places import Place
 from tracker.operators.environment import importable_airflow
+from tracker.operators.witness import Witness
 
-from tracker.code.git import Git
+from tracker.code.git import Git, login_environment
 from tracker.code.project import project_root
 from tracker.config import load_settings
-from tracker.errors import InputError
+from tracker.errors import InputError, Unavailable
+from tracker.record.context import PROCESS
 from tracker.record.identity import RUN_VARIABLE, Identity, claim_document, claim_id
-from tracker.record.lifecycle import begin_run, end_run
 from tracker.record.origin import Origin
+from tracker.record.shipping import away
 from tracker.record.spool import spool_for
+from tracker.record.stores import connect_offline
 from tracker.replay import guard
-from tracker.secrets import mask_argv, mask_text
-from tracker.store import keys
+from tracker.secrets import mask_argv, mask_text, mask_url
+from tracker.store.base import Store
 from tracker.store.documents import Entry, Status
 from tracker.store.open import open_store
 
@@ -69,7 +72,7 @@ class Work:
         source = self.repository or str(folder)
         with tempfile.TemporaryDirectory(prefix="hindsight-revision-", ignore_cleanup_errors=True) as outer:
             copy = Path(outer) / self.title()
-            Git(Path(outer)).run("clone", "--quiet", "--no-checkout", "--", source, str(copy))
+            Git(Path(outer), login_environment()).run("clone", "--quiet", "--no-checkout", "--", source, str(copy))
             revision = self.revision or "HEAD"
             if revision.startswith("-"):
                 raise InputError(f"revision {revision!r}: expected a commit, a tag or a branch")
@@ -86,33 +89,35 @@ class Work:
 
 
 class Child:
-    """One try of a command: ``execute`` blocks until it has ended, ``stop`` may be called meanwhile."""
+    """One try of a command: ``execute`` blocks until it has ended, ``stop`` may be called meanwhile.
+
+    While the store does not answer, what is known of the run waits in the spool.
+    """
 
     def __init__(self, work: Work, location: Place, *, store: str, storage_options: dict[str, Any]) -> None:
         self.work, self.location = work, location
-        self.url, self.options = store, storage_options
-        self.store = open_store(store, storage_options=storage_options)
+        self.settings = load_settings(overrides={"store": store, "storage_options": storage_options})
         self.process: subprocess.Popen[str] | None = None
         self.stopped = False
         self.stopped_as: Status = "killed"
-        identity = Identity(
+        self._identity = Identity(
             project=work.title(),
             script=work.script or "command",
             name=work.name or self.location.name,
             launch_key=self.location.launch_key,
             tags=(*work.tags, *self.location.tags),
         )
-        settings = load_settings(overrides={"store": store, "storage_options": storage_options})
-        self.run = claim_id(self.store, identity, spool_for(self.store, settings))
-        claim_document(self.store, identity, self.run, time.time())
+        self._home, self.run = self._claimed()
 
     def execute(self, tell: Callable[[str], None]) -> int:
         """Its exit code; 128 and the number of the signal after one."""
-        before = set(self.store.folders(keys.attempts_folder(self.run)))
         with importable_airflow(), self.work.place() as folder:
-            code = self._run(folder, tell)
-            if not set(self.store.folders(keys.attempts_folder(self.run))) - before:
-                self._record(folder, code)
+            self._publish()
+            witness, code = Witness(self._origin(folder), self.settings), None
+            try:
+                code = self._run(folder, tell)
+            finally:
+                witness.end(code, self._status(code))
         return code
 
     def stop(self) -> None:
@@ -144,9 +149,9 @@ class Child:
     def _run(self, folder: Path, tell: Callable[[str], None]) -> int:
         own = {
             RUN_VARIABLE: self.run,
-            "HINDSIGHT_STORE": self.url,
+            "HINDSIGHT_STORE": self.settings.store,
             "HINDSIGHT_PROJECT": self.work.title(),
-            "HINDSIGHT_STORAGE_OPTIONS": json.dumps(self.options),
+            "HINDSIGHT_STORAGE_OPTIONS": json.dumps(self.settings.storage_options),
         }
         # The guard ends the command when this process is killed, and no hook is called.
         self.process = subprocess.Popen(
@@ -171,19 +176,39 @@ class Child:
             finally:
                 self._kill()
 
-    def _record(self, folder: Path, code: int) -> None:
-        """An attempt for a command that left none: it does not import the tracker."""
+    def _claimed(self) -> tuple[Store, str]:
+        """Where this run is told of first, and its id."""
+        url, options = self.settings.store, self.settings.storage_options
+        try:
+            store = open_store(url, storage_options=options)
+            return store, claim_id(store, self._identity, spool_for(store, self.settings))
+        except Unavailable as exc:
+            spool = spool_for(connect_offline(self.settings), self.settings)
+            PROCESS.warn_once(away(mask_url(url), exc), kind="store")
+            return spool, claim_id(spool, self._identity, spool)
+
+    def _publish(self) -> None:
+        """Write the run's document: that of the command itself has neither the launch key nor the name."""
+        spool = spool_for(self._home, self.settings)
+        try:
+            claim_document(self._home, self._identity, self.run, time.time())
+        except Unavailable:
+            if spool is self._home:
+                raise
+            claim_document(spool, self._identity, self.run, time.time())
+
+    def _origin(self, folder: Path) -> Origin:
+        """What the run is where the command does not import the tracker."""
         words = mask_argv(self.work.words()[1:] if self.work.script is None else list(self.work.words()[2:]))
         script = self.work.script or mask_text(shlex.join(self.work.words()[:1]))
-        origin = Origin(
+        return Origin(
             run_id=self.run,
             orchestrator=self.location.details,
             root=project_root(folder),
             entry=Entry(kind="script" if self.work.script else "interactive", script=script, argv=tuple(words)),
         )
-        run = begin_run(origin, {"store": self.url, "storage_options": self.options, "capture": ("code",)})
-        run.exit_code = code
-        status: Status = "failed" if code else "finished"
-        if self.stopped or code in _KILLED:
-            status = self.stopped_as
-        end_run(run, status=status)
+
+    def _status(self, code: int | None) -> Status:
+        if self.stopped or code is None or code in _KILLED:
+            return self.stopped_as
+        return "failed" if code else "finished"

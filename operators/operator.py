@@ -74,20 +74,21 @@ class TrackedOperator(StoreOperator):
 
     def _call(self, context: Any) -> Any:
         from tracker.decorators.tracking import tracked
-        from tracker.operators.calling import accepted
+        from tracker.operators.calling import accepted, result_of
 
         assert self.python_callable is not None
         url, options = self._address()
         given: dict[str, Any] = {
+            "run_name": self.run_name,
             "project": self.project,
             "tags": tuple(self.tags),
             "store": url,
             "storage_options": options,
         }
-        options = {name: value for name, value in given.items() if value}
-        function = tracked(name=self.run_name, **options)(self.python_callable)
+        function = tracked(**{name: value for name, value in given.items() if value})(self.python_callable)
+        named = accepted(self.python_callable, self.op_args, self.op_kwargs, context)
         try:
-            return function(*self.op_args, **accepted(self.python_callable, self.op_args, self.op_kwargs, context))
+            return result_of(function(*self.op_args, **named))
         finally:
             self._tell(context["ti"])
 
@@ -122,20 +123,39 @@ class TrackedOperator(StoreOperator):
         )
 
     def _address(self) -> tuple[str, dict[str, Any]]:
+        """The store: of the connection that is named here, of ``@tracked`` on the callable, or of the configuration."""
         from tracker.operators.hook import HindsightHook
 
+        from tracker.config import load_settings
+
+        own = getattr(self.python_callable, "__hindsight_tracking__", None)
+        if self.hindsight_conn_id is None and own is not None and own.options.get("store"):
+            given = {name: own.options.get(name) for name in ("store", "storage_options")}
+            settings = load_settings(overrides={name: value for name, value in given.items() if value})
+            return settings.store, settings.storage_options
         return HindsightHook(self.hindsight_conn_id).address
 
     def _tell(self, ti: Any, run: str | None = None) -> None:
-        """Leave the id of the run, and the link to it."""
+        """Leave the id of the run, and the link to it. Where they cannot be left, that changes nothing for the task."""
+        try:
+            run = run or self._run_of(ti)
+            if run is not None:
+                self.run_link = link_of(self._address()[0], run)
+                ti.xcom_push(key=RUN_KEY, value=run)
+                ti.xcom_push(key=LINK_KEY, value=self.run_link)
+        except Exception as exc:  # noqa: BLE001  promise: see above
+            self.log.warning("there is no link to the run: %s: %s", type(exc).__name__, exc)
+
+    def _run_of(self, ti: Any) -> str | None:
+        """The run of the task instance, which waits in the spool where its store does not answer."""
         from tracker.decorators.airflow import place_of
 
+        from tracker.config import load_settings
         from tracker.record.identity import run_of_launch
-        from tracker.store.open import open_store
+        from tracker.record.spool import spool_for
+        from tracker.store.open import connect
 
         url, options = self._address()
-        run = run or run_of_launch(open_store(url, storage_options=options), place_of(ti).launch_key)
-        if run is not None:
-            self.run_link = link_of(url, run)
-            ti.xcom_push(key=RUN_KEY, value=run)
-            ti.xcom_push(key=LINK_KEY, value=self.run_link)
+        store, key = connect(url, storage_options=options), place_of(ti).launch_key
+        found = run_of_launch(store, key)
+        return found or run_of_launch(spool_for(store, load_settings(overrides={"store": url})), key)

@@ -51,6 +51,9 @@ def _option(description: str, default: str = "") -> dict[str, Any]:
 _OPTIONS = {
     "store": _option("Store of tracked tasks: a folder or URL. The environment's HINDSIGHT_STORE comes first."),
     "conn_id": _option("Connection of type `hindsight` that names the store. Default: `hindsight_default`."),
+    "deployment": _option(
+        "Name of this Airflow among those that share the store. Default: the address in `[api] base_url`."
+    ),
     "listener": _option("Whether every task instance is recorded without a change of its code.", "False"),
     "preload": _option("Whether a scheduler imports what its local workers need; it does with the listener.", "False"),
     "dag_ids": _option("DAG ids that the listener records, with * as wildcard, separated by commas.", "*"),

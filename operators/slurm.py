@@ -11,7 +11,9 @@ from airflow.providers.common.compat.sdk import AirflowException, conf
 from tracker.operators.operator import TrackedOperator
 
 if TYPE_CHECKING:
-    from tracker.operators.slurm_jobs import Ending, SlurmTask
+    from tracker.operators.slurm_jobs import SlurmTask
+
+_GRACE_S = 60.0  # for a worker to see the result that the triggerer has seen: NFS remembers that there was none
 
 
 class SlurmTrackedOperator(TrackedOperator):
@@ -46,55 +48,74 @@ class SlurmTrackedOperator(TrackedOperator):
         super().__init__(**kwargs)
         self.slurm, self.job_folder, self.deferrable, self.poll_s = slurm or {}, job_folder, deferrable, poll_s
         self._waiting: tuple[SlurmTask, str] | None = None
+        self._is_killed = False
 
     def execute(self, context: Any) -> Any:
         """The result of the callable, or the id of the run."""
-        run, task = self._task(context["ti"])
-        self._tell(context["ti"], run)
-        job, is_new = task.begin(*self._what(context["ti"]))
-        self._waiting = task, job
-        self.log.info("%s job %s of run %s", "submitted" if is_new else "took up", job, run)
-        while (ended := task.ending(job)) is None:
-            if self.deferrable:
-                from tracker.operators.slurm_trigger import SlurmJobTrigger
+        ti, task = context["ti"], self._task(context["ti"])
+        self._tell(ti, self._claimed(ti))
+        try:
+            job, is_new = task.begin(*self._what(ti))
+            self._waiting = task, job
+        finally:
+            if self._is_killed:  # before there was a job to be cancelled
+                task.cancel_all()
+        self.log.info("%s job %s, whose files are in %s", "submitted" if is_new else "took up", job, task.folder)
+        if self.deferrable and not task.has_ended(job):
+            from tracker.operators.slurm_trigger import SlurmJobTrigger
 
-                self.defer(trigger=SlurmJobTrigger(str(task.folder), job, self.poll_s), method_name="resume")
-            time.sleep(self.poll_s)
-        return self._finish(task, job, run, ended)
+            self.defer(trigger=SlurmJobTrigger(str(task.folder), job, self.poll_s), method_name="resume")
+        return self._finish(context, task, job)
 
     def resume(self, context: Any, event: Any = None) -> Any:
         """The job has ended."""
-        from tracker.operators.slurm_jobs import Ending
-
-        run, task = self._task(context["ti"])
-        self._tell(context["ti"], run)
-        job = str(event["job"])
-        return self._finish(task, job, run, task.ending(job) or Ending(ok=False, reason=event["reason"]))
+        task, job = self._task(context["ti"]), str(event["job"])
+        self._tell(context["ti"])
+        self._waiting = task, job
+        return self._finish(context, task, job, **({"grace_s": _GRACE_S} if event["has_result"] else {}))
 
     def on_kill(self) -> None:
         """Airflow wants the task to stop: so must its job."""
+        self._is_killed = True
         if self._waiting is not None:
             task, job = self._waiting
             task.cancel(job)
 
-    def _task(self, ti: Any) -> tuple[str, SlurmTask]:
+    def _claimed(self, ti: Any) -> str | None:
+        """The id of the run, which the job will find; ``None`` while the store does not answer."""
+        from tracker.decorators.airflow import place_of
+
+        from tracker.config import load_settings
+        from tracker.errors import Unavailable
+        from tracker.record.identity import Identity, claim_id
+        from tracker.record.spool import spool_for
+        from tracker.store.open import open_store
+
+        url, options = self._address()
+        identity = Identity(project="", script="", launch_key=place_of(ti).launch_key)
+        try:
+            store = open_store(url, storage_options=options)
+            return claim_id(store, identity, spool_for(store, load_settings(overrides={"store": url})))
+        except Unavailable as exc:
+            self.log.warning("the store does not answer, the job goes its way without it: %s", exc)
+            return None
+
+    def _task(self, ti: Any) -> SlurmTask:
+        """The jobs of this task instance, wherever it is tried: found without the store, which may be away."""
+        from blake3 import blake3
         from tracker.decorators.airflow import place_of
         from tracker.operators.slurm_jobs import SlurmTask
 
         from tracker.config import load_settings
-        from tracker.record.identity import Identity, claim_id
-        from tracker.record.spool import spool_for, spool_root
-        from tracker.store.open import open_store
+        from tracker.record.spool import spool_root
 
-        url, options = self._address()
-        settings = load_settings(overrides={"store": url, "storage_options": options})
-        store = open_store(url, storage_options=options)
-        identity = Identity(project="", script="", launch_key=place_of(ti).launch_key)
-        run = claim_id(store, identity, spool_for(store, settings))
+        url, place = self._address()[0], place_of(ti)
+        settings = load_settings(overrides={"store": url})
         given = self.job_folder or settings.slurm.get("folder")
         home = Path(given).expanduser() if given else spool_root(settings).parent / "slurm"
         parameters = {name: value for name, value in settings.slurm.items() if name != "folder"}
-        return run, SlurmTask(home / run, f"hindsight-{run}", {**parameters, **self.slurm})
+        name = f"hindsight-{ti.task_id}-{blake3(f'{url} {place.launch_key}'.encode()).hexdigest()[:20]}"
+        return SlurmTask(home / name, name, {**parameters, **self.slurm})
 
     def _what(self, ti: Any) -> tuple[Any, ...]:
         """The function that the job calls, and its arguments."""
@@ -114,15 +135,23 @@ class SlurmTrackedOperator(TrackedOperator):
         submission = Submission(function, place.launch_key, own | {name: each for name, each in given.items() if each})
         return submission, *self.op_args
 
-    def _finish(self, task: SlurmTask, job: str, run: str, ended: Ending) -> Any:
+    def _finish(self, context: Any, task: SlurmTask, job: str, **patience: float) -> Any:
+        """Wait for the end of the job, and say what it is for the task."""
+        while (ended := task.ending(job, **patience)) is None:
+            time.sleep(self.poll_s)
         for line in task.output(job).splitlines():
             self.log.info("%s", line)
-        is_done = ended.ok and (self.python_callable is not None or ended.value == 0)
+        if not ended.ok and task.is_told(job) and not self._is_killed:
+            self.log.info("job %s was cancelled for the try before this one", job)
+            return self.execute(context)
+        is_call = self.python_callable is not None
+        is_done = ended.ok and (is_call or ended.value[1] == 0)
         task.close(job, ok=is_done)
         if not ended.ok:
-            raise AirflowException(f"job {job} of run {run} failed: {ended.reason}")
-        if self.python_callable is not None:
+            raise AirflowException(f"job {job} failed: {ended.reason}")
+        if is_call:
             return ended.value
-        if ended.value != 0:
-            raise AirflowException(f"the command of run {run} ended with exit code {ended.value} in job {job}")
+        run, code = ended.value
+        if code != 0:
+            raise AirflowException(f"the command of run {run} ended with exit code {code} in job {job}")
         return run

@@ -30,14 +30,11 @@ _ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAI
 _ENDED |= {"REVOKED", "SPECIAL_EXIT", "TIMEOUT", "GONE"}
 _GRACE_S = 15.0  # for a result file to be seen over NFS after its job has ended
 _COMMAND_S = 60.0
+_MOST_LEAVING_S = 900.0  # from the cancellation of a job until it is gone, which its signals and its epilog take
+_LEAVING_POLL_S = 1.0
+_SUBMITTED = "_submitted.pkl"  # submitit's file of a job
+_TOLD = ".told"  # ours
 _TAIL_CHARS = 4000
-
-
-class Note(msgspec.Struct, frozen=True):
-    """What the folder of a task instance says of its last job."""
-
-    job: str
-    told: bool = False  # Airflow knows how it ended, so another try is another job
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -53,7 +50,8 @@ class SlurmTask:
     """The jobs of one task instance, with their files in a folder that every node sees.
 
     What is known stands in that folder and in Slurm itself, so a worker that was killed leaves nothing behind that
-    another one does not find.
+    another one does not find: submitit keeps there what it has submitted, and an empty file says of a job that Airflow
+    knows how it ended, or does not want it any more.
     """
 
     folder: Path
@@ -62,33 +60,54 @@ class SlurmTask:
     _gone_since: float | None = None
 
     def begin(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[str, bool]:
-        """The id of the job that does this, and whether it is new: one whose end nobody was told of is taken up."""
-        note = self._note()
-        if note is not None and not note.told:
-            return note.job, False
-        left = self._left_behind()
-        job = left or self._submit(function, args, kwargs)
-        self._write(Note(job))
-        return job, left is None
+        """The id of the job that does this, and whether it is new: one whose end nobody was told of is taken up.
 
-    def ending(self, job: str) -> Ending | None:
+        Nothing is submitted while another job of the task instance is at work.
+        """
+        left = self._left()
+        if left is not None:
+            return left, False
+        self._empty_queue()
+        return self._submit(function, args, kwargs), True
+
+    def ending(self, job: str, *, grace_s: float = _GRACE_S) -> Ending | None:
         """How a job ended; ``None`` while it waits, is at work or is put into the queue again, or nobody knows."""
         found = self._result(job)
         if found is not None:
             return found
+        state = self._over(job, grace_s)
+        if state is None:
+            return None
+        return self._result(job) or Ending(ok=False, reason=f"it ended without a result, Slurm says {state}")
+
+    def has_ended(self, job: str) -> bool:
+        """Whether ``ending`` will tell how, without reading what the job's function returned."""
+        return self.has_result(job) or self._over(job, _GRACE_S) is not None
+
+    def has_result(self, job: str) -> bool:
+        """Whether the job's function has returned or raised."""
+        return self._result_path(job).exists()
+
+    def _over(self, job: str, grace_s: float) -> str | None:
+        """Slurm's word for the end of a job, some time after which a result would have been seen."""
         state = state_of(job)
         if state not in _ENDED:
             self._gone_since = None
             return None
         if self._gone_since is None:
             self._gone_since = time.monotonic()
-        if state != "CANCELLED" and time.monotonic() - self._gone_since < _GRACE_S:
+        if state != "CANCELLED" and time.monotonic() - self._gone_since < grace_s:
             return None
-        return self._result(job) or Ending(ok=False, reason=f"it ended without a result, Slurm says {state}")
+        return state
 
     def tell(self, job: str) -> None:
-        """Keep that Airflow knows how this job ended, or does not want to."""
-        self._write(Note(job, told=True))
+        """Keep that Airflow knows how this job ended, or does not want to: another try is another job."""
+        if self.folder.is_dir():
+            durable.write(self.folder / f"{job}{_TOLD}", b"")
+
+    def is_told(self, job: str) -> bool:
+        """Whether somebody has said so."""
+        return (self.folder / f"{job}{_TOLD}").exists()
 
     def close(self, job: str, *, ok: bool) -> None:
         """Airflow knows how the job ended. What was submitted may hold options of the store: it goes with a success."""
@@ -102,6 +121,11 @@ class SlurmTask:
         self.tell(job)
         _slurm("scancel", job)
 
+    def cancel_all(self) -> None:
+        """End whatever has been submitted, also what nobody was told the id of."""
+        for job in self._queued():
+            self.cancel(job)
+
     def output(self, job: str) -> str:
         """The end of what the job wrote."""
         from submitit.core.utils import JobPaths
@@ -110,31 +134,28 @@ class SlurmTask:
         found = [path.read_text(errors="replace") for path in (paths.stdout, paths.stderr) if path.exists()]
         return mask_text("\n".join(found)[-_TAIL_CHARS:])
 
-    @property
-    def _path(self) -> Path:
-        return self.folder / "job.json"
+    def _left(self) -> str | None:
+        """The last job that was submitted whose end nobody was told of, also when it has ended meanwhile."""
+        submitted = {path.name.removesuffix(_SUBMITTED) for path in self.folder.glob(f"*{_SUBMITTED}")}
+        return max((job for job in submitted if not self.is_told(job)), key=int, default=None)
 
-    def _note(self) -> Note | None:
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Note)
-        except (OSError, msgspec.MsgspecError):
-            return None
+    def _queued(self) -> list[str]:
+        return (_slurm("squeue", "-h", "--name", self.name, "-o", "%A") or "").split()
 
-    def _write(self, note: Note) -> None:
-        durable.write(self._path, msgspec.json.encode(note))
+    def _empty_queue(self) -> None:
+        """Wait until no job of the task instance is there any more: those of tries before have to end.
 
-    def _left_behind(self) -> str | None:
-        """A job of this name that a worker submitted which was killed before it had written so.
-
-        One that has its function already goes on; one that has none would wait for it in vain, and is cancelled.
+        One whose worker was killed before it had its function would wait for that in vain.
         """
-        own = None
-        for job in (_slurm("squeue", "-h", "--name", self.name, "-o", "%A") or "").split():
-            if (self.folder / f"{job}_submitted.pkl").exists():
-                own = job
-            else:
+        deadline = time.monotonic() + _MOST_LEAVING_S
+        cancelled: set[str] = set()
+        while queued := self._queued():
+            for job in set(queued) - cancelled:
                 _slurm("scancel", job)
-        return own
+                cancelled.add(job)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"job {queued[0]} of a try before this one was cancelled, and does not end in Slurm")
+            time.sleep(_LEAVING_POLL_S)
 
     def _submit(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         try:
@@ -151,15 +172,23 @@ class SlurmTask:
             raise Unavailable(f"Slurm does not take the job {self.name}: {mask_text(str(exc))}") from exc
 
     def _result(self, job: str) -> Ending | None:
-        from tracker.replay.slurm import result_of
+        """What submitit's file says. It is unpickled: the folder is one that only this user can write to."""
+        from submitit.core.utils import pickle_load
 
-        found = result_of(self.folder, job)
-        if found is None:
+        try:
+            how, what = pickle_load(self._result_path(job))
+        except (OSError, EOFError):  # there is none, or NFS has not brought all of it
             return None
-        how, what = found
+        except Exception as exc:  # noqa: BLE001  a class that cannot be imported here, for one
+            return Ending(ok=False, reason=mask_text(f"its result cannot be read here: {type(exc).__name__}: {exc}"))
         if how == "success":
             return Ending(ok=True, value=what)
         return Ending(ok=False, reason=mask_text(str(what).strip().splitlines()[-1]))
+
+    def _result_path(self, job: str) -> Path:
+        from submitit.core.utils import JobPaths
+
+        return Path(JobPaths(self.folder, job_id=job, task_id=0).result_pickle)
 
 
 def state_of(job: str) -> str | None:
@@ -194,8 +223,8 @@ def portable(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def run_in_job(work: Work, place: Place, store: str, storage_options: dict[str, Any]) -> int:
-    """What a job does for a command or script: its exit code.
+def run_in_job(work: Work, place: Place, store: str, storage_options: dict[str, Any]) -> tuple[str, int]:
+    """What a job does for a command or script: its run, and its exit code.
 
     Where Slurm ends the job it tells the command so, and leaves no result: the job may be put into the queue again.
     """
@@ -211,7 +240,7 @@ def run_in_job(work: Work, place: Place, store: str, storage_options: dict[str, 
     code = child.execute(lambda line: print(line, flush=True))
     if child.stopped:
         raise SystemExit(128 + signal.SIGTERM)
-    return code
+    return child.run, code
 
 
 def _is_interrupted() -> bool:

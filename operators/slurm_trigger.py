@@ -28,11 +28,14 @@ class SlurmJobTrigger(BaseTrigger):  # type: ignore[misc]
         return "tracker.operators.slurm_trigger.SlurmJobTrigger", own
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look every ``poll_s`` seconds, in a thread: Slurm may take its time to answer."""
+        """Look every ``poll_s`` seconds, in a thread: Slurm may take its time to answer.
+
+        What the job returned is read by the worker alone: it may need packages that are not here.
+        """
         task = SlurmTask(Path(self.folder), "")
-        while (ended := await asyncio.to_thread(task.ending, self.job)) is None:
+        while not await asyncio.to_thread(task.has_ended, self.job):
             await asyncio.sleep(self.poll_s)
-        yield TriggerEvent({"job": self.job, "reason": ended.reason})
+        yield TriggerEvent({"job": self.job, "has_result": await asyncio.to_thread(task.has_result, self.job)})
 
     async def on_kill(self) -> None:
         """A person has marked or cleared the task."""

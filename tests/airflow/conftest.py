@@ -16,6 +16,8 @@ import pytest
 
 from tests.airflow.flows import Flows
 from tests.airflow.server import Airflow, running
+from tests.slurm.cluster import Cluster, require
+from tests.slurm.cluster import running as running_slurm
 
 _HOME = Path(tempfile.mkdtemp(prefix="hindsight-airflow-"))
 _SETTINGS = {
@@ -79,4 +81,12 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterato
     environment["AIRFLOW__HINDSIGHT__DAG_TAGS"] = "watched"
     environment["SLURM_CONF"] = str(home / "slurm.conf")  # tests of Slurm put it there
     with running(home, environment) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A real Slurm; skipped where it cannot be started."""
+    require()
+    with running_slurm() as found:
         yield found

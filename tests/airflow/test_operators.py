@@ -8,6 +8,8 @@ import pytest
 
 from tests.airflow.flows import Flows
 from tests.code.conftest import Repo
+from tracker.read.catalog import scan
+from tracker.store.open import open_store
 
 HEAD = """
 from datetime import timedelta
@@ -45,6 +47,59 @@ with DAG("pipeline", params={"rate": 0.25}) as flow:
     assert run.arguments["lr"] == "0.25"
     assert run.document.tags == ("mine", "dag:pipeline")
     assert flows.frame("returned")["returned"].tolist() == ["train"]
+
+
+def test_a_callable_that_is_tracked_already(flows: Flows, tmp_path: Path) -> None:
+    """What the operator says comes first, the rest stands; a run may have any name. Coroutines are awaited."""
+    text = (
+        HEAD
+        + f"""
+@tracked(store={str(tmp_path / "own")!r}, tags=["theirs"], project="theirs")
+async def train():
+    tracker.log("loss", 0.5)
+    return "awaited"
+
+with DAG("pipeline") as flow:
+    TrackedOperator(task_id="train", python_callable=train, run_name="resnet-v1.2", tags=["mine"])
+"""
+    )
+    dag_run = flows.load(text).test()
+
+    (run,) = scan(open_store(tmp_path / "own", create=False))
+    assert (run.document.name, run.document.project, run.status) == ("resnet-v1.2", "theirs", "finished")
+    assert run.document.tags == ("mine", "dag:pipeline")
+    assert run.summary == {"loss": 0.5, "returned": "awaited"}
+    (ti,) = dag_run.get_task_instances()
+    assert ti.xcom_pull(task_ids="train", key="hindsight_run") == run.run
+
+
+def test_a_store_that_goes_away(flows: Flows, tmp_path: Path) -> None:
+    """What has done its work has not failed, and what failed says why, the first time and the last."""
+    text = (
+        HEAD
+        + f"""
+import shutil
+from pathlib import Path
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+def lose():
+    shutil.rmtree({str(flows.store_folder)!r})
+    Path({str(flows.store_folder)!r}).touch()
+
+def train():
+    lose()
+
+def left_out():
+    lose()
+    raise AirflowSkipException("nothing to do")
+
+with DAG("pipeline") as flow:
+    TrackedOperator(task_id="CALLABLE", python_callable=CALLABLE)
+"""
+    )
+    for name, state in {"train": "success", "left_out": "skipped"}.items():
+        flows.store_folder.unlink(missing_ok=True)
+        assert flows.test(text.replace("CALLABLE", name)) == {name: state}
 
 
 def test_a_script_of_a_revision_is_a_run(flows: Flows, tmp_path: Path) -> None:
@@ -103,11 +158,13 @@ with DAG("pipeline") as flow:
     tracked(PythonOperator(task_id="call", python_callable=work, op_args=[1]))
     tracked(BashOperator(task_id="shell", bash_command="echo {{ dag.dag_id }}", env={"API_TOKEN": "hunter2"}))
     tracked(BashOperator(task_id="broken", bash_command="exit 3"))
+    tracked(BashOperator(task_id="named", bash_command="true"), name="prepare v1.2", tags=("mine",))
 """
     )
-    assert flows.test(text) == {"call": "success", "shell": "success", "broken": "failed"}
+    assert flows.test(text) == {"call": "success", "shell": "success", "broken": "failed", "named": "success"}
 
     runs = flows.runs()
+    assert runs.pop("prepare v1.2").document.tags == ("mine", "dag:pipeline")
     assert runs["call"].arguments == {"value": 1}
     assert runs["shell"].arguments["bash_command"] == "echo pipeline"
     assert {name: run.status for name, run in runs.items()} == {
@@ -145,6 +202,53 @@ with DAG("pipeline", tags=["TAG"]) as flow:
         "train": "finished", "shell": "finished", "no": "finished",
     }  # fmt: skip
     assert runs["train"].arguments == {"lr": 0.5}
+
+
+def test_the_listener_knows_how_a_task_ended(flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not how the function ended from which its operator only learns what to do, or which it calls again and again."""
+    monkeypatch.setenv("AIRFLOW__HINDSIGHT__LISTENER", "True")
+    text = (
+        HEAD
+        + """
+@task.bash
+def shell():
+    return "exit 3"
+
+@task.sensor(poke_interval=0.01)
+def look(ti=None, seen=[]):
+    seen.append(1)
+    return len(seen) > 2
+
+with DAG("pipeline") as flow:
+    shell()
+    look()
+"""
+    )
+    assert flows.test(text) == {"shell": "failed", "look": "success"}
+
+    assert {name: run.status for name, run in flows.runs().items()} == {"shell": "failed", "look": "finished"}
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("other, pipe*", {"train"}), ("other,line", set())])
+def test_the_listener_records_the_dags_that_are_named(
+    flows: Flows, monkeypatch: pytest.MonkeyPatch, wanted: str, found: set[str]
+) -> None:
+    """By patterns of ``dag_ids``."""
+    monkeypatch.setenv("AIRFLOW__HINDSIGHT__LISTENER", "True")
+    monkeypatch.setenv("AIRFLOW__HINDSIGHT__DAG_IDS", wanted)
+    text = (
+        HEAD
+        + """
+@task
+def train():
+    return 1
+
+with DAG("pipeline") as flow:
+    train()
+"""
+    )
+    assert flows.test(text) == {"train": "success"}
+    assert set(flows.runs()) == found if flows.store_folder.exists() else not found
 
 
 def secrets_in(flows: Flows) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from tests.airflow.flows import IS_AIRFLOW_3, Flows
 from tests.airflow.server import Airflow
 from tests.replay.executor_contract import PROBE, TRAIN
 from tests.replay.programs import make_project, program
-from tests.slurm.cluster import Cluster, require
-from tests.slurm.cluster import running as running_slurm
+from tests.slurm.cluster import Cluster
 from tracker.read.catalog import RunView, scan
 from tracker.store.open import open_store
 
@@ -64,14 +63,6 @@ with tracker.checkpointing(resume=True, weight=weight):
 """
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A real Slurm; skipped where it cannot be started."""
-    require()
-    with running_slurm() as found:
-        yield found
-
-
 def test_a_callable_and_a_command_are_jobs(
     flows: Flows, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +98,33 @@ with DAG("pipeline") as flow:
     assert [attempt.end and attempt.end.exit_code for attempt in runs["shell"].attempts] == [4]
 
 
+def test_a_store_that_goes_away_while_the_job_is_at_work(
+    flows: Flows, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job has done its work, and so has the task."""
+    monkeypatch.setenv("SLURM_CONF", cluster.configuration)
+    text = f"""
+with DAG("pipeline") as flow:
+    SlurmTrackedOperator(task_id="shell", command="rm -r {flows.store_folder}; echo >{flows.store_folder}",
+                         job_folder={str(tmp_path / "jobs")!r}, poll_s=0.1)
+"""
+    assert flows.test(HEAD + text) == {"shell": "success"}
+
+
+def test_a_task_that_is_killed_while_its_job_is_submitted(
+    flows: Flows, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no job yet that could be cancelled: it is as soon as there is."""
+    monkeypatch.setenv("SLURM_CONF", cluster.configuration)
+    text = f"""
+with DAG("pipeline") as flow:
+    task = SlurmTrackedOperator(task_id="shell", command="sleep 3600", job_folder={str(tmp_path / "jobs")!r},
+                                poll_s=0.1)
+    task.on_kill()
+"""
+    assert flows.test(HEAD + text) == {"shell": "failed"}
+
+
 def link(airflow: Airflow, cluster: Cluster) -> None:
     """Lead Airflow's processes to the cluster."""
     path = airflow.home / "slurm.conf"
@@ -140,15 +158,14 @@ class Task:
 
     def job(self) -> str:
         """Its only job."""
-        (job,) = self.cluster.command(
-            "squeue", "-h", "-t", "all", "--name", f"hindsight-{self.run().run}", "-o", "%A"
-        ).split()
+        (job,) = set(re.findall(r"(?:submitted|took up) job (\d+)", self.log()))
         return job
 
     def run(self) -> RunView:
         """Its only run."""
-        key = f"airflow/{self.dag_id}/{self.run_id}/train/-1"
-        (found,) = (view for view in scan(open_store(self.airflow.home / "store")) if view.document.launch_key == key)
+        end = f"/{self.dag_id}/{self.run_id}/train/-1"
+        views = scan(open_store(self.airflow.home / "store"))
+        (found,) = (view for view in views if str(view.document.launch_key).endswith(end))
         return found
 
     def log(self) -> str:

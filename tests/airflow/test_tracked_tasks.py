@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.airflow.flows import Flows
+from tests.airflow.flows import IS_AIRFLOW_3, Flows
+from tracker.read.catalog import scan
 
 HEAD = """
 from airflow.sdk import dag, task
@@ -50,6 +51,59 @@ flow = build()
     assert start.entry.function is not None
     assert start.entry.function.endswith(":train")
     assert run.document.launch_key == f"airflow/pipeline/{start.orchestrator['run_id']}/train/-1"
+
+
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2 knows no such tasks")
+@pytest.mark.parametrize("decorators", ["@tracked\n@task", "@task\n@tracked", "@task.tracked"])
+def test_an_async_task_is_a_run(flows: Flows, decorators: str) -> None:
+    """From its first line to its last, also what it logs after having waited."""
+    text = (
+        HEAD
+        + "import asyncio\n"
+        + decorators
+        + """
+async def train(lr):
+    await asyncio.sleep(0.01)
+    tracker.log("loss", lr)
+    return lr * 2
+
+@dag(dag_id="pipeline")
+def build():
+    train(0.5)
+
+flow = build()
+"""
+    )
+    assert flows.test(text) == {"train": "success"}
+
+    (run,) = flows.runs().values()
+    assert (run.document.name, run.status, run.arguments) == ("train", "finished", {"lr": 0.5})
+    assert run.summary == {"loss": 0.5, "returned": 1.0}
+
+
+def test_airflows_that_share_a_store(flows: Flows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their runs stay apart: a name tells them, or the address of their pages."""
+    text = (
+        HEAD
+        + """
+@task.tracked
+def train():
+    return 1
+
+@dag(dag_id="pipeline")
+def build():
+    train()
+
+flow = build()
+"""
+    )
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://user:word@airflow.example:8443/a/")
+    flows.test(text)
+    monkeypatch.setenv("AIRFLOW__HINDSIGHT__DEPLOYMENT", "team b")
+    flows.test(text)
+
+    own = sorted(str(run.document.launch_key).partition("/pipeline/")[0] for run in scan(flows.store))
+    assert own == ["airflow@airflow.example:8443/a", "airflow@team b"]
 
 
 def test_retries_are_attempts_of_one_run(flows: Flows) -> None:

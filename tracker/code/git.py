@@ -30,6 +30,7 @@ _QUIET = (
     *("-c", "maintenance.auto=false"),
     *("-c", "advice.addEmbeddedRepo=false"),
 )
+_LOGIN = ("GIT_SSH_COMMAND", "GIT_SSH", "GIT_ASKPASS")
 _SETTINGS = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
@@ -51,6 +52,11 @@ def clean_environment(extra: Mapping[str, str] = {}) -> dict[str, str]:
     """The environment for git: ours without any ``GIT_*`` of the caller, plus ``extra``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return {**kept, **_SETTINGS, **extra}
+
+
+def login_environment() -> dict[str, str]:
+    """What people set so that git can log in at an address; everything else of ``GIT_*`` stays away from ours."""
+    return {name: os.environ[name] for name in _LOGIN if name in os.environ}
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def claim_id(store: Store, identity: Identity, spool: Store) -> str:
     return _claimed(store, identity.launch_key, identity.run or waiting or ids.new_id())
 
 
-def claim_attempt(store: Store, identity: Identity, run: str) -> str:
+def claim_attempt(store: Store, identity: Identity, run: str, began: float | None = None) -> str:
     """A new id, or the one that the first of the ranks which share this attempt has chosen.
 
     Attempts supersede each other in the order of their ids, so it comes after those that there are, also when they were
@@ -62,7 +62,7 @@ def claim_attempt(store: Store, identity: Identity, run: str) -> str:
     before = ""
     if identity.run is not None or identity.launch_key is not None:
         before = max(filter(ids.is_id, store.folders(keys.attempts_folder(run))), default="")
-    return _claimed(store, identity.attempt_key, ids.later_id(before))
+    return _claimed(store, identity.attempt_key, ids.later_id(before, at=began))
 
 
 def membership(store: Store, identity: Identity, spool: Store) -> tuple[Membership, RunDocument]:

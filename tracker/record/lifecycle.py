@@ -206,7 +206,9 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     home = spool_for(store, settings) if origin.offline else store
     origin = in_batch_job(origin, home, is_process=recorder is PROCESS)
     identity = identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
-    opened = Run(store, settings, identity, recorder, root=root, offline=origin.offline, ordinal=ordinal)
+    opened = Run(
+        store, settings, identity, recorder, root=root, offline=origin.offline, ordinal=ordinal, began=origin.began
+    )
     if origin.parent is not None and opened.launch is None:
         opened.launch = origin.parent.launch  # code in a run inside of a task's is still that task's
     _open_runs[recorder] = opened

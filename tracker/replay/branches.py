@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracker.code.git import Git
+from tracker.code.git import Git, login_environment
 from tracker.code.repository import find_repository, open_repository
 from tracker.errors import CodeError, InputError
 from tracker.replay.sources import MAX_BYTES, SUFFIXES
 from tracker.secrets import mask_url
 
-# What people set so that git can log in; everything else of `GIT_*` stays away from commands of ours.
-_LOGIN = ("GIT_SSH_COMMAND", "GIT_SSH", "GIT_ASKPASS")
 _FILES = ("100644", "100755")
 
 
@@ -59,7 +57,7 @@ def _opened(text: str, branch: str) -> Iterator[tuple[Git, str]]:
     if "://" not in text and ":" not in text:
         raise InputError(f"there is no folder {text}: expected a git repository, or an address such as https://…")
     with tempfile.TemporaryDirectory(prefix="hindsight-branch-") as place:
-        git = Git(Path(place), {name: os.environ[name] for name in _LOGIN if name in os.environ})
+        git = Git(Path(place), login_environment())
         git.run(
             "clone", "--quiet", "--bare", "--depth=1", "--single-branch", "--branch", branch, "--", text, "copy.git"
         )

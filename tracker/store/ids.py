@@ -48,9 +48,11 @@ def new_id() -> str:
     return _made_of(milliseconds, counter)
 
 
-def later_id(than: str) -> str:
-    """A new id that sorts after another one, also when that was made by a clock ahead of ours."""
-    found = new_id()
+def later_id(than: str, *, at: float | None = None) -> str:
+    """A new id that sorts after another one, also when that was made by a clock ahead of ours; ``at`` is the time of
+    what it names in Unix seconds, where that has begun before now.
+    """
+    found = new_id() if at is None else _made_of(int(at * 1000), 0)
     return found if found > than else _made_of(created_ms(than) + 1, 0)
 
 

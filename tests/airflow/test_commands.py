@@ -1,0 +1,159 @@
+"""Commands as runs: seen at work, recorded once, and done also while the store is away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tracker.decorators.places import Place
+from tracker.operators import witness
+from tracker.operators.commands import Child, Work
+
+from tests.code.conftest import Repo
+from tests.servers import free_port
+from tracker.read.catalog import RunView, scan
+from tracker.store.open import open_store
+
+PLACE = Place(engine="airflow", launch_key="airflow/pipeline/first/work/-1", name="work")
+WAIT = "while [ ! -e gate ]; do sleep 0.05; done"
+ITSELF = """
+import sys, time
+from pathlib import Path
+while not Path("gate").exists():
+    time.sleep(0.05)
+import tracker
+tracker.log("loss", 0.5)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where commands are executed; one that records nothing is soon taken for what it is."""
+    monkeypatch.setattr(witness, "_PATIENCE_S", 0.1)
+    monkeypatch.setenv("HINDSIGHT_SPOOL", str(tmp_path / "spool"))
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+def runs(folder: Path) -> list[RunView]:
+    """What the store has."""
+    return scan(open_store(folder.parent / "store"))
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for it."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def started(folder: Path, **work: object) -> tuple[threading.Thread, list[int]]:
+    """A command at work in a thread, and where its exit code will be."""
+    codes: list[int] = []
+    child = Child(Work(folder=str(folder), **work), PLACE, store=str(folder.parent / "store"), storage_options={})  # type: ignore[arg-type]
+    thread = threading.Thread(target=lambda: codes.append(child.execute(print)))
+    thread.start()
+    return thread, codes
+
+
+def test_a_command_is_seen_at_work_and_ends(folder: Path) -> None:
+    """Its only attempt began when it did, also where it is opened at the end."""
+    before = time.time()
+    thread, codes = started(folder, command=WAIT)
+    until(lambda: [run.status for run in runs(folder)] == ["running"])
+    (folder / "gate").touch()
+    thread.join()
+
+    (run,) = runs(folder)
+    assert codes == [0]
+    assert [attempt.status for attempt in run.attempts] == ["finished"]
+    assert before - 1 <= run.attempts[0].started.timestamp() <= before + 60
+    assert run.attempts[0].start is not None
+    assert run.attempts[0].start.started == pytest.approx(run.attempts[0].started.timestamp(), abs=0.01)
+    assert run.attempts[0].start.entry.argv == ("-c", WAIT)
+
+
+def test_a_command_that_records_itself_later(folder: Path) -> None:
+    """What was opened for it meanwhile is taken back: one try is one attempt."""
+    (folder / "train.py").write_text(ITSELF)
+    thread, codes = started(folder, script="train.py")
+    until(lambda: [run.status for run in runs(folder)] == ["running"])
+    (first,) = runs(folder)[0].attempts
+    (folder / "gate").touch()
+    thread.join()
+
+    (run,) = runs(folder)
+    assert codes == [0]
+    assert [attempt.status for attempt in run.attempts] == ["finished"]
+    assert run.attempts[0].attempt != first.attempt
+    assert run.document.launch_key == PLACE.launch_key
+    assert run.summary["loss"] == 0.5
+
+
+def test_a_worker_that_is_killed(folder: Path) -> None:
+    """Nobody is left to say that its command has ended: the run was killed, and not lost."""
+    program = f"""
+from tracker.decorators.places import Place
+from tracker.operators import witness
+from tracker.operators.commands import Child, Work
+witness._PATIENCE_S = 0.1
+place = Place(engine="airflow", launch_key={PLACE.launch_key!r}, name="work")
+Child(Work(command={WAIT!r}, folder={str(folder)!r}), place, store={str(folder.parent / "store")!r},
+      storage_options={{}}).execute(print)
+"""
+    worker = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        until(lambda: [run.status for run in runs(folder)] == ["running"])
+    finally:
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+    assert [run.status for run in runs(folder)] == ["killed"]
+
+
+def test_a_store_that_is_away(folder: Path) -> None:
+    """The command is executed, and what is known of it waits in the spool."""
+    options = {"endpoint_url": f"http://127.0.0.1:{free_port()}", "key": "key", "secret": "secret"}
+    child = Child(
+        Work(command="echo done >told", folder=str(folder)), PLACE, store="s3://away/store", storage_options=options
+    )
+
+    assert child.execute(print) == 0
+
+    assert (folder / "told").read_text() == "done\n"
+    (spool,) = (folder.parent / "spool").glob("*/")
+    (run,) = scan(open_store(spool))
+    assert (run.run, run.document.launch_key) == (child.run, PLACE.launch_key)
+    assert [attempt.status for attempt in run.attempts] == ["finished"]
+
+
+def test_a_store_that_goes_away(folder: Path) -> None:
+    """A command that has done its work has not failed."""
+    store = folder.parent / "store"
+    child = Child(
+        Work(command=f"rm -r {store}; echo >{store}", folder=str(folder)), PLACE, store=str(store), storage_options={}
+    )
+
+    assert child.execute(print) == 0
+
+
+def test_git_logs_in_as_people_have_set_it_up(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repository behind ssh, reached by the command that the environment names."""
+    repo = Repo(tmp_path / "training", commit=False)
+    repo.write("train.sh", "echo from the repository >told")
+    repo.commit("first")
+    ssh = tmp_path / "ssh"
+    ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+
+    with Work(command="true", repository=f"nowhere.example:{repo.folder}").place() as copy:
+        assert (copy / "train.sh").exists()
