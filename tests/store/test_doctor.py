@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import remote
+from tests.s3.proxy import proxy_to
 from tests.servers import Server
+from tracker.store import doctor
 from tracker.store.doctor import Check, examine
 from tracker.store.open import connect, open_store
 
@@ -86,6 +89,36 @@ def test_nobody_answers(client: str) -> None:
     assert check.name == "list"
     assert "endpoint_url" in check.fix
     assert "s3cr3t" not in repr(check)
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("client", ["obstore", "s3fs"])
+def test_a_check_that_fails_leaves_nothing(moto_server: Server, bucket: str, tmp_path: Path, client: str) -> None:
+    """What was written to be read is deleted although it could not be read."""
+    url = f"s3://{bucket}/{tmp_path.name}"
+    with proxy_to(moto_server.endpoint) as proxy:
+        proxy.fail("error", "GET", r"/\.probe/", times=1000)
+        check = failed(examine(url, replace(moto_server, endpoint=proxy.endpoint).options(client=client)))
+
+    assert check.name == "get"
+    assert list(connect(url, storage_options=moto_server.options()).list()) == []
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("client", ["obstore", "s3fs"])
+def test_a_server_that_never_answers(
+    moto_server: Server, bucket: str, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not waited for as long as while recording."""
+    monkeypatch.setattr(doctor, "_READ_TIMEOUT_S", 0.1)
+    with proxy_to(moto_server.endpoint) as proxy:
+        proxy.fail("hang", "GET", "", times=1000)
+        check = failed(
+            examine(f"s3://{bucket}/x", replace(moto_server, endpoint=proxy.endpoint).options(client=client))
+        )
+
+    assert check.name == "list"
+    assert "endpoint_url" in check.fix
 
 
 @pytest.mark.s3

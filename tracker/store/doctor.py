@@ -7,6 +7,7 @@ import secrets
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tracker.store.open import connect
 
 _PAYLOAD = b"0123456789"
 _ROUNDS = 5
+_READ_TIMEOUT_S = 8.0  # a listing may be tried six times
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def examine(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | No
     left out. Blocks for a minute at the most when nothing answers.
     """
     try:
-        store = connect(url, storage_options=storage_options)
+        store = connect(url, storage_options=_impatient(url, storage_options or {}))
     except HindsightError as exc:
         return [_failed("connect", exc)]
     created = _missing_folders(store)
@@ -53,8 +55,26 @@ def examine(url: str | os.PathLike[str], storage_options: Mapping[str, Any] | No
         _remove_folders(store, created)
 
 
+def _impatient(url: str | os.PathLike[str], options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options, with less patience for a server that takes a request and never answers, unless they ask for some."""
+    if not os.fspath(url).lower().startswith(("s3:", "s3a:")):
+        return options
+    return {**options, "config_kwargs": {"read_timeout": _READ_TIMEOUT_S, **(options.get("config_kwargs") or {})}}
+
+
 def _checks(store: Store) -> Iterator[Check]:
-    key = f".probe/{secrets.token_hex(8)}"
+    key, is_left = f".probe/{secrets.token_hex(8)}", False
+    try:
+        for check in _tries(store, key):
+            is_left = check.name == "put" or (is_left and not (check.name == "delete" and check.ok))
+            yield check
+    finally:
+        if is_left:
+            with suppress(HindsightError):
+                store.delete([key, f"{key}-created"])
+
+
+def _tries(store: Store, key: str) -> Iterator[Check]:
     steps: list[tuple[str, Callable[[], str]]] = [
         ("list", lambda: f"{len(store.folders())} folders"),
         ("format", lambda: _format(store)),
@@ -131,7 +151,6 @@ def _create(store: Store, key: str) -> Check:
         else:
             store.create(other, _PAYLOAD)
             works = _refuses(store, other)
-            store.delete([other])
     except HindsightError as exc:
         return _failed("create", exc)
     if works:
@@ -167,7 +186,7 @@ def _timed(action: Callable[[], object]) -> float:
 
 
 def _delete(store: Store, key: str) -> str:
-    store.delete([key])
+    store.delete([key, f"{key}-created"])
     if any(info.key == key for info in store.list(".probe/")):
         raise _Failed("a deleted key is still listed")
     return "a deleted key is gone"
