@@ -17,5 +17,6 @@ ALL = (
     "tracked",
     "airflow",
     "sync",
+    "writers",
     "many_runs",
 )

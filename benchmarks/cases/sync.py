@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.model import Case, Figures, Row, Subject
-from harness.s3_server import KEY, SECRET, counting, program, served
+from harness.s3_clients import command_of
+from harness.s3_server import counting, served
 
 _RUNS = 1_000
 _BUILD = """
@@ -33,8 +34,6 @@ for seed in range(int(sys.argv[2]), int(sys.argv[3])):
                 net["w"] = generator.random(12_500)
                 tracker.log("loss", float(epoch))
 """
-# What its documentation advises for S3, and the quickest of it: one listing, sizes alone compared, more at a time.
-_RCLONE = ("--fast-list", "--size-only", "--transfers", "16", "--checkers", "16")
 
 
 def measure(subject: Subject, round_number: int) -> Figures:
@@ -111,7 +110,7 @@ class _Spent:
 
 def _command(subject: Subject, store: Path, endpoint: str) -> _Spent:
     """Run the subject's command to its end."""
-    command, variables = _COMMANDS[subject.name](store, endpoint)
+    command, variables = command_of(subject.name, store, endpoint)
     began = time.perf_counter()
     with Path("command.log").open("wb") as log:
         process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=log, stderr=log)
@@ -121,40 +120,6 @@ def _command(subject: Subject, store: Path, endpoint: str) -> _Spent:
     if process.returncode:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}: {Path('command.log').read_text()[-200:]}")
     return spent
-
-
-def _hindsight(store: Path, endpoint: str) -> tuple[list[str], dict[str, str]]:
-    variables = _aws(endpoint) | {"XDG_CACHE_HOME": str(Path("cache").resolve())}
-    return [sys.executable, "-m", "tracker", "sync", str(store), "s3://bucket"], variables
-
-
-def _rclone(store: Path, endpoint: str) -> tuple[list[str], dict[str, str]]:
-    remote = {"TYPE": "s3", "PROVIDER": "Rclone", "ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": SECRET}
-    variables = {f"RCLONE_CONFIG_THERE_{name}": value for name, value in remote.items()}
-    variables |= {"RCLONE_CONFIG": os.devnull, "RCLONE_CONFIG_THERE_ENDPOINT": endpoint}
-    return [program("rclone"), "sync", str(store), "there:bucket", *_RCLONE], variables
-
-
-def _awscli(store: Path, endpoint: str) -> tuple[list[str], dict[str, str]]:
-    command = [
-        program("aws"),
-        "--endpoint-url",
-        endpoint,
-        "s3",
-        "sync",
-        "--only-show-errors",
-        str(store),
-        "s3://bucket",
-    ]
-    return command, _aws(endpoint) | {"AWS_CONFIG_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true"}
-
-
-def _aws(endpoint: str) -> dict[str, str]:
-    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
-    return keys | {"AWS_ENDPOINT_URL": endpoint}
-
-
-_COMMANDS = {"hindsight": _hindsight, "rclone": _rclone, "awscli": _awscli}
 
 
 CASE = Case(

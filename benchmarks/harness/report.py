@@ -30,8 +30,8 @@ def verdict(row: Row, ours: float | None) -> str:
     """``met`` or ``MISSED`` with the share of the budget that was used."""
     if row.budget is None or ours is None:
         return ""
-    share = ours / row.budget
-    return f"{'met' if row.met(ours) else 'MISSED'} ({times(share)} of budget)"
+    word = "met" if row.met(ours) else "MISSED"
+    return f"{word} ({times(ours / row.budget)} of budget)" if row.budget else word
 
 
 def missed(case: Case, found: Measurement) -> list[str]:

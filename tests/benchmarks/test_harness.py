@@ -45,6 +45,7 @@ def test_a_verdict_knows_which_direction_is_good() -> None:
     assert verdict(LESS, 2.0) == "met (1 of budget)"
     assert verdict(MORE, 3.0) == "met (3 of budget)"
     assert verdict(MORE, 0.5) == "MISSED (0.5 of budget)"
+    assert [verdict(Row("lost", "lost", "", budget=0.0), lost) for lost in (0.0, 1.0)] == ["met", "MISSED"]
 
 
 def test_ratios_say_how_many_times_better_ours_is() -> None:
