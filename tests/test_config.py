@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 
 import tracker
 from tracker.config import CHANNELS, Settings, load_settings, project_arguments
-from tracker.errors import BadSetting
+from tracker.errors import BadSetting, StoreReadOnly
+from tracker.record.spool import without_home
 
 
 def test_the_nearest_source_wins(tmp_path: Path) -> None:
@@ -86,6 +89,22 @@ def test_arguments_of_the_project_are_a_table(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.hindsight]\nargs = 5\n")
     with pytest.raises(BadSetting, match="expected a table of name = value"):
         project_arguments(tmp_path)
+
+
+def test_a_spool_of_a_user_without_a_home_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that others may write to, or a link, could send records elsewhere."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = without_home()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert without_home() == folder
+
+    folder.chmod(0o777)
+    with pytest.raises(StoreReadOnly, match="HINDSIGHT_SPOOL"):
+        without_home()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(StoreReadOnly, match="not this user's alone"):
+        without_home()
 
 
 def test_a_spool_that_cannot_be_made_is_named(tmp_path: Path) -> None:

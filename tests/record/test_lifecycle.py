@@ -153,6 +153,32 @@ if __name__ == "__main__":
     assert {view.parent for view in done.runs()[1:]} <= {parent.run}
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_know_the_options_of_the_store(tmp_path: Path, method: str) -> None:
+    """Those that were given to ``init`` reach them, and not the environment that others see."""
+    code = f"""
+import multiprocessing, os
+import tracker
+
+def work(item):
+    tracker.log("worker", item)
+
+if __name__ == "__main__":
+    options = {{"target_protocol": "file", "path": {str(tmp_path)!r} + "/hidden"}}
+    tracker.init(store="dir://store", storage_options=options, capture=())
+    assert "hidden" not in str(os.environ)
+    with multiprocessing.get_context("{method}").Pool(2) as pool:
+        pool.map(work, range(4), chunksize=1)
+        pool.close()
+        pool.join()
+"""
+    done = run_script(tmp_path, code)
+
+    assert (done.code, done.err) == (0, "")
+    found = tracker.dataframe("worker", store=tmp_path / "hidden" / "store")
+    assert sorted(found["worker"]) == [0, 1, 2, 3]
+
+
 def test_starting_again_ends_the_first_run(tmp_path: Path) -> None:
     """``init`` twice gives two runs, each with its own records, and loops that are open go on in the second."""
     first = tracker.init(store=tmp_path / "store", capture=())

@@ -6,6 +6,8 @@ import itertools
 import os
 import sys
 import time
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -19,6 +21,7 @@ RUN_VARIABLE = "HINDSIGHT_RUN_ID"  # names the run of the next process that star
 NAME_VARIABLE = "HINDSIGHT_NAME"
 PARENT_VARIABLE = "HINDSIGHT_PARENT_RUN"  # the run that started this process
 SHARD_VARIABLE = "HINDSIGHT_SHARD_OF"  # the attempt that workers of multiprocessing belong to
+_HANDED = "hindsight-storage-options"
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +33,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
     launch_key: str | None = None
     attempt_key: str | None = None
-    is_rank: bool = False  # another process opens the attempt
+    rank: int = 0  # above 0 another process opens the attempt
     parent: str | None = None
     tags: tuple[str, ...] = ()
 
@@ -133,12 +136,38 @@ def invite_workers(run: str, attempt: str, settings: Settings, store_url: str) -
     os.environ[PARENT_VARIABLE] = run
     membership = Membership(run=run, attempt=attempt, store=settings.store or store_url, project=settings.project)
     os.environ[SHARD_VARIABLE] = msgspec.json.encode(membership).decode()
+    if settings.storage_options:
+        _hand_on(settings.storage_options)
+
+
+def _hand_on(storage_options: dict[str, Any]) -> None:
+    """Options go to workers with what ``multiprocessing`` itself tells them: others see the environment."""
+    from multiprocessing.process import current_process
+
+    with suppress(TypeError):  # with objects that have no form of their own, which a worker could not be given
+        _handed(current_process())[_HANDED] = msgspec.json.encode(storage_options)
+
+
+def _handed(process: Any) -> dict[str, Any]:
+    """What a process hands on to those that it starts; a private name of all versions of Python, or else nothing."""
+    config = getattr(process, "_config", None)
+    return config if isinstance(config, dict) else {}
 
 
 def end_invitation() -> None:
     """The run has ended: processes started from now on belong to none."""
     os.environ.pop(PARENT_VARIABLE, None)
     os.environ.pop(SHARD_VARIABLE, None)
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None:
+        _handed(multiprocessing.current_process()).pop(_HANDED, None)
+
+
+def handed_options() -> dict[str, Any] | None:
+    """The storage options of the run that this spawned worker belongs to, where that was given some."""
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    data = None if multiprocessing is None else _handed(multiprocessing.current_process()).get(_HANDED)
+    return None if data is None else msgspec.json.decode(data, type=dict[str, Any])
 
 
 def invitation() -> Membership | None:

@@ -25,6 +25,7 @@ from tracker.record.identity import (
     Identity,
     Membership,
     end_invitation,
+    handed_options,
     invitation,
     invite_workers,
 )
@@ -227,7 +228,8 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
 def _join(recorder: Recorder, member: Membership) -> Run:
     """Write a shard of the run that the process which started this worker has open."""
     root = script_root()
-    settings = load_settings(root, overrides={"store": member.store, "project": member.project or None})
+    given = {"store": member.store, "project": member.project or None, "storage_options": handed_options()}
+    settings = load_settings(root, overrides=given)
     identity = Identity(project=member.project, script="", run=member.run)
     store = open_store(settings.store, storage_options=settings.storage_options, create=False)
     _open_runs[recorder] = opened = Run(store, settings, identity, recorder, root=root, member=member)

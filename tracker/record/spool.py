@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +61,26 @@ def spool_root(settings: Settings) -> Path:
     try:
         return Path.home() / ".local" / "state" / "hindsight" / "spool"
     except RuntimeError:  # a user without a home, as in some containers
-        return Path(tempfile.gettempdir()) / f"hindsight-{os.getuid()}" / "spool"
+        return without_home() / "spool"
+
+
+def without_home() -> Path:
+    """The user's own folder where everybody may make folders: one that somebody else has prepared is refused."""
+    folder = Path(tempfile.gettempdir()) / f"hindsight-{os.getuid()}"
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+    except OSError as exc:
+        problem = exc.strerror or str(exc)
+    else:
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+            return folder
+        problem = "it is not this user's alone"
+    raise StoreReadOnly(
+        f"{folder}, where records wait for remote stores, cannot be used: {problem}; choose another folder (setting "
+        "spool, or HINDSIGHT_SPOOL)"
+    )
 
 
 def spools(settings: Settings) -> list[Spool]:
