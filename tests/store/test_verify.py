@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
+import tracker
 from tests.conftest import remote
 from tracker.checkpoint.manifest import read_manifest
 from tracker.errors import NotFound
@@ -18,9 +20,9 @@ from tracker.replay.documents import SliceResult
 from tracker.replay.kinds import ALL_KINDS
 from tracker.store import objects
 from tracker.store.base import Store
-from tracker.store.documents import Launch, decode, encode
+from tracker.store.documents import CodeFile, EndDocument, Launch, Snapshot, decode, encode
 from tracker.store.ids import new_id
-from tracker.store.keys import SegmentKey, launch_document, object_key
+from tracker.store.keys import SegmentKey, code_document, data_folder, launch_document, object_key
 from tracker.store.local import LocalStore
 from tracker.store.open import open_store
 from tracker.store.verify import Report, verify
@@ -37,15 +39,19 @@ for epoch in tracker.loop("epoch", range(3)):
 
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with one finished run, its code and two objects."""
+    """A store with one finished run, its code, and a snapshot of two files."""
     project = tmp_path_factory.mktemp("project")
     (project / "train.py").write_text(SCRIPT)
     environment = {**os.environ, "HINDSIGHT_STORE": str(project / "store")}
     subprocess.run(["git", "init", "-q"], cwd=project, check=True)
     subprocess.run([sys.executable, "train.py"], cwd=project, check=True, env=environment)
     store = open_store(project / "store")
-    for payload in (b"one", b"two" * 1000):
-        objects.put_object(store, payload)
+    files = [
+        CodeFile(path=f"{len(payload)}", digest=objects.put_object(store, payload), size_bytes=len(payload))
+        for payload in (b"one", b"two" * 1000)
+    ]
+    snapshot = Snapshot(snapshot="f" * 64, kind="files", created=0.0, size_bytes=3003, files=tuple(files))
+    store.put(code_document(snapshot.snapshot), encode(snapshot))
     return project / "store"
 
 
@@ -140,6 +146,64 @@ def test_a_damaged_object_is_named(store: LocalStore) -> None:
     assert not report.ok
     assert only(report)[:2] == ("damaged", key)
     assert report.problems[0].size_bytes == 7
+
+
+def test_lost_segments_are_noticed(store: LocalStore) -> None:
+    """What an attempt counted at its end is there, path by path, or its values are told to be missing."""
+    run = store.folders("runs/")[0]
+    for key in keys_with(store, ".parquet"):
+        data = store.get(key)
+        store.delete([key])
+        if "/@output/" not in key:  # its lines are not counted
+            kind, told, detail = only(verify(store, run))
+            assert (kind, told) == ("missing", data_folder(run))
+            assert "counts 301 values" in detail
+        store.put(key, data)
+    assert verify(store).ok
+
+
+def test_values_of_all_kinds_are_counted(tmp_path: Path) -> None:
+    """Also several of one name in a context, ``None``, NaN, columns in part files, and those of a merged journal."""
+    with tracker.run(store=tmp_path, capture=(), flush_interval_s=1000.0):
+        for step in tracker.loop("step", range(30)):
+            for value in (step, None, math.nan, "text", b"bytes", [None], 1 << 70, True, 0.1):
+                tracker.log("any", value)
+                tracker.log(f"of {type(value).__name__}", value)
+            if step % 3 == 0:
+                tracker.commit()
+        for number in range(1200):
+            tracker.log(f"metric {number}", number)
+    store = LocalStore(tmp_path)
+    end = decode(store.get(keys_with(store, "end.json")[0]), EndDocument, key="end.json")
+
+    report = verify(store)
+
+    assert end.records == 30 * 18 + 1200
+    assert report.problems == ()
+    for key in (key for key in keys_with(store, ".parquet") if SegmentKey.parse(key).part):
+        store.delete([key])
+        assert not verify(store).ok
+
+
+def test_an_attempt_without_an_end_is_told(store: LocalStore) -> None:
+    """It may have been lost; but a copy that was interrupted looks the same, so it is no error."""
+    (key,) = keys_with(store, "end.json")
+    store.delete([key])
+
+    report = verify(store)
+
+    assert only(report)[:2] == ("unfinished", key)
+    assert report.ok
+
+
+def test_payloads_that_nothing_names_are_told(store: LocalStore) -> None:
+    """They do no harm; where a document cannot be read it may name any of them, and nothing is said."""
+    key = object_key(objects.put_object(store, b"of nobody"))
+
+    assert only(verify(store))[:2] == ("orphaned", key)
+    assert verify(store).ok
+    store.put(keys_with(store, "code.json")[0], b"{")
+    assert "orphaned" not in {problem.kind for problem in verify(store).problems}
 
 
 @pytest.mark.parametrize("position", [0, -1, -7])

@@ -52,15 +52,17 @@ def verify(
     """Read a store, byte by byte, and name what is missing or damaged.
 
     Every document is parsed, every segment read, every object hashed, every reference followed. Nothing is written,
-    and runs may go on meanwhile. Exit code 1 when something is missing, damaged or of a newer version; orphaned and
-    unknown keys are told and do no harm.
+    what an attempt counted at its end is compared with what its segments hold, and runs may go on meanwhile. Exit code
+    1 when something is missing, damaged or of a newer version. Told, and no harm: orphaned (nothing needs it), unknown
+    (no key of ours), unfinished (an attempt without an end or a sign of life; its end was lost, or is not copied yet).
 
-    With --repair-from each such key is read from the other store, checked there in the same way, and only then
-    written; then the store is read once more. Exit code 1 when something is left that could not be repaired.
+    With --repair-from each such key, and what else the other store has of the ended attempts here, is read from there,
+    checked in the same way, and only then written; then the store is read once more. Exit code 1 when something is left
+    that could not be repaired.
 
     JSON: {store, run, ok, counts: {category: keys}, sizes_bytes: {category: bytes}, problems: [{kind, key, detail,
-    size_bytes}], total, more}; kind is missing, damaged, newer, orphaned or unknown. With --repair-from also {source,
-    repaired: [key], unrepaired: {key: reason}}.
+    size_bytes}], total, more}; kind is missing, damaged, newer, orphaned, unfinished or unknown. With --repair-from
+    also {source, repaired: [key], unrepaired: {key: reason}}.
     """
     from tracker.code.verification import check_snapshot
     from tracker.read.catalog import resolve_id
@@ -156,8 +158,8 @@ def _print(report: Report, limit: int) -> None:
     )
     shown = report.problems[: limit or None]
     for problem in shown:
-        serious = problem.kind not in {"orphaned", "unknown"}
-        say(safe_line(f"{problem.kind}: {problem.key}: {problem.detail}"), "red" if serious else "yellow")
+        colour = "red" if problem.is_serious else "yellow"
+        say(safe_line(f"{problem.kind}: {problem.key}: {problem.detail}"), colour)
     if len(report.problems) > len(shown):
         say(f"{len(report.problems) - len(shown)} more: --limit 0 shows all", "dim")
     if report.ok:

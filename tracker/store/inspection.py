@@ -14,12 +14,13 @@ from tracker.store.decoding import decoding
 from tracker.store.kinds import KINDS, Kind, Need
 from tracker.store.objects import hash_key
 
-ProblemKind = Literal["missing", "damaged", "newer", "orphaned", "unknown"]
+ProblemKind = Literal["missing", "damaged", "newer", "orphaned", "unfinished", "unknown"]
 Category = Literal["document", "segment", "journal", "object", "bundle", "other"]
 
 _OBJECT = re.compile(r"objects/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _BUNDLE = re.compile(r"code/[^/]+\.bundle")
 _PROBE = ".probe/"
+_SERIOUS = {"missing", "damaged", "newer"}
 _LOGGED = {b"metric", b"argument"}  # roles of columns
 
 
@@ -32,10 +33,18 @@ class Problem:
     detail: str
     size_bytes: int = 0
 
+    @property
+    def is_serious(self) -> bool:
+        """Whether something was lost, or cannot be read; the others do no harm."""
+        return self.kind in _SERIOUS
+
 
 @dataclass(frozen=True)
 class Finding:
-    """What one key turned out to be: without its ``owner`` a document is an orphan, without its ``needs`` useless."""
+    """What one key turned out to be: without its ``owner`` a document is an orphan, without its ``needs`` useless.
+
+    ``values``: how many logged ones a segment holds, or the end of an attempt promises.
+    """
 
     info: Info
     category: Category
@@ -43,6 +52,7 @@ class Finding:
     owner: str | None = None
     needs: tuple[Need, ...] = ()
     snapshot: documents.Snapshot | None = field(default=None, repr=False)
+    values: int | None = None
 
 
 def inspect(store: Store, info: Info, kinds: Sequence[Kind] = KINDS) -> Finding:
@@ -52,8 +62,8 @@ def inspect(store: Store, info: Info, kinds: Sequence[Kind] = KINDS) -> Finding:
         if kind is not None:
             return _inspect_document(store, info, kind)
         if category == "segment":
-            _read_segment(store, info.key)
-        elif category == "journal":
+            return Finding(info, category, values=_read_segment(store, info.key))
+        if category == "journal":
             _read_journal(store, info.key)
         elif category == "object":
             _read_object(store, info.key)
@@ -103,10 +113,16 @@ def _inspect_document(store: Store, info: Info, kind: Kind) -> Finding:
     if told not in (None, key):
         raise Corrupt(f"{key} holds the document of {told}; it was copied or renamed by hand")
     snapshot = found if isinstance(found, documents.Snapshot) else None
+    values = _promised(found) if isinstance(found, documents.EndDocument) else None
     needs = tuple(kind.needs(found))
     for need in needs:
         keys.check(need.key)
-    return Finding(info, "document", owner=kind.owner(found), needs=needs, snapshot=snapshot)
+    return Finding(info, "document", owner=kind.owner(found), needs=needs, snapshot=snapshot, values=values)
+
+
+def _promised(end: documents.EndDocument) -> int:
+    """How many values the segments of an attempt hold at least; a recovery counts those that were damaged, too."""
+    return end.records - (end.dropped.get("damaged", 0) if end.recovered else 0)
 
 
 def _read_segment(store: Store, key: str) -> int:

@@ -11,13 +11,13 @@ from itertools import pairwise
 from tracker.errors import BadKey, KeyNotFound
 from tracker.store import durable, ids, keys
 from tracker.store.base import Info, Store
+from tracker.store.completeness import lost_values, unfinished_attempts, unneeded_payloads
 from tracker.store.format import require_format
 from tracker.store.inspection import Finding, Problem, inspect
 from tracker.store.kinds import KINDS, Kind, Need
 from tracker.store.local import LocalStore
 
 _READERS = 8
-_SERIOUS = {"missing", "damaged", "newer"}
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Report:
     url: str
     counts: dict[str, int]  # category -> keys
     sizes_bytes: dict[str, int]  # category -> bytes
-    problems: tuple[Problem, ...]
+    problems: tuple[Problem, ...]  # the serious ones first
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing, damaged or unreadable; orphaned and unknown keys do no harm."""
-        return not any(problem.kind in _SERIOUS for problem in self.problems)
+        """Whether nothing is missing, damaged or unreadable; orphaned, unfinished and unknown keys do no harm."""
+        return not any(problem.is_serious for problem in self.problems)
 
 
 CheckCode = Callable[[Store, str], list[str]]
@@ -62,6 +62,8 @@ def verify(
     present = _Present(store, {finding.info.key for finding in findings})
     problems = [*rests, *(problem for finding in findings for problem in finding.problems)]
     problems += _relations(findings, present)
+    if run is None:
+        problems += unneeded_payloads(findings)
     if check_code is not None:
         problems += _check_bundles(store, findings, check_code)
     if run is None and isinstance(store, LocalStore):
@@ -70,7 +72,8 @@ def verify(
     for finding in findings:
         counts[finding.category] += 1
         sizes[finding.category] += finding.info.size_bytes
-    return Report(store.url, dict(counts), dict(sizes), tuple(sorted(problems, key=lambda each: (each.key, each.kind))))
+    problems.sort(key=lambda each: (not each.is_serious, each.key, each.kind))
+    return Report(store.url, dict(counts), dict(sizes), tuple(problems))
 
 
 def _apart(store: Store, findings: list[Finding]) -> tuple[list[Finding], list[Problem]]:
@@ -162,6 +165,8 @@ def _relations(findings: list[Finding], present: _Present) -> Iterator[Problem]:
     yield from _references(findings, present)
     yield from _incomplete_runs(findings, present)
     yield from _segment_problems(findings)
+    yield from lost_values(findings, present)
+    yield from unfinished_attempts(findings, present)
 
 
 def _references(findings: list[Finding], present: _Present) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from tracker.store.kinds import Kind
 from tracker.store.verify import CheckCode, Report, verify
 from tracker.syncing.catalogue import Item, read_document, sort_key
 from tracker.syncing.copying import checked
+from tracker.upkeep.lost_keys import lost_keys
 
 _REPAIRABLE = {"missing", "damaged"}
 NOT_THERE = "the other store does not have it"
@@ -44,6 +45,8 @@ def repair(
 ) -> Repaired:
     """Verify a store, fetch what is missing or damaged from ``source``, and verify it again.
 
+    What was lost without a trace, such as the end of an attempt or lines of output, is fetched, too, where ``source``
+    has it and the attempt is over.
     Nothing is written that was not proven: an object by its hash, a segment by reading all of it, a bundle by git's own
     check-sum, a document by decoding it and by what it says of its place. A damaged original is replaced only then,
     atomically. Killed at any moment, the next call goes on. Whatever cannot be repaired is named in ``unrepaired``.
@@ -51,21 +54,31 @@ def repair(
     require_format(source)
     found = Repaired(source.url)
     before = verify(store, run, check_code=check_code, kinds=kinds, on_key=on_key)
-    wanted = [problem.key for problem in before.problems if problem.kind in _REPAIRABLE]
-    if not wanted:
-        found.report = before
-        return found
+    wanted = [each.key for each in before.problems if each.kind in _REPAIRABLE and not each.key.endswith("/")]
+    wanted += lost_keys(store, source, run)
+    if wanted:
+        _fetch(wanted, store, source, kinds, check_code, found)
+    found.report = verify(store, run, check_code=check_code, kinds=kinds, on_key=on_key) if wanted else before
+    for problem in found.report.problems:
+        if problem.kind in _REPAIRABLE:
+            found.unrepaired.setdefault(problem.key, problem.detail)
+    return found
+
+
+def _fetch(
+    wanted: Sequence[str],
+    store: Store,
+    source: Store,
+    kinds: Sequence[Kind],
+    check_code: CheckCode | None,
+    found: Repaired,
+) -> None:
     runs = {key.split("/")[1] for key in wanted if key.startswith(keys.RUNS)}
     note_changes(store, runs)
     try:
         _Repair(store, source, kinds, check_code, found).fetch(wanted)
     finally:
         note_changes(store, runs)
-    found.report = verify(store, run, check_code=check_code, kinds=kinds, on_key=on_key)
-    for problem in found.report.problems:
-        if problem.kind in _REPAIRABLE:
-            found.unrepaired.setdefault(problem.key, problem.detail)
-    return found
 
 
 class _Repair:
