@@ -214,7 +214,7 @@ def test_killed_at_every_change(whole: Path, tmp_path: Path) -> None:
             left = list(store.list(keys.run_folder(run)))
             assert finish_removals(store) == ([run] if left else [])
             assert run not in ids_of(store)
-            assert report_of(store).problems == ()
+            assert {problem.key.split("/")[0] for problem in report_of(store).problems} <= {"objects", "code"}
         number += 1 if number < 4 else 9
     assert number > 20
 
