@@ -61,7 +61,7 @@ class Waiting:
 
     def run(self) -> RunView:
         """What the store has of it: one run."""
-        key = f"airflow/{self.dag_id}/{self.run_id}/train/-1"
+        key = f"airflow@{self.airflow.url.partition('://')[2]}/{self.dag_id}/{self.run_id}/train/-1"
         views = scan(open_store(self.airflow.home / "store"))
         (found,) = (view for view in views if view.document.launch_key == key)
         return found

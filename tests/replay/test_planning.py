@@ -181,14 +181,20 @@ def test_answers_that_are_gone_are_computed_again(train: Callable[..., Done]) ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"), [("notebook", "it ran in a notebook"), ("interactive", "it was typed or piped")]
+    ("kind", "engine", "reason"),
+    [
+        ("notebook", None, "it ran in a notebook"),
+        ("interactive", None, "it was typed or piped"),
+        ("interactive", "airflow", "it was a command or an operator that only airflow starts"),
+    ],
 )
-def test_what_has_no_script_is_skipped(train: Callable[..., Done], kind: str, reason: str) -> None:
+def test_what_has_no_script_is_skipped(train: Callable[..., Done], kind: str, engine: str | None, reason: str) -> None:
     """With the reason."""
     done = train()
     store, attempt = open_store(done.store), done.run().attempts[0]
     assert attempt.start is not None
-    start = msgspec.structs.replace(attempt.start, entry=Entry(kind=kind))  # type: ignore[arg-type]
+    own = {"engine": engine} if engine else {}
+    start = msgspec.structs.replace(attempt.start, entry=Entry(kind=kind), orchestrator=own)  # type: ignore[arg-type]
     change(store, keys.attempt_document(attempt.run, attempt.attempt, "start"), start)
 
     assert (plan_for(done).runs[0].skipped or "").startswith(reason)

@@ -252,6 +252,9 @@ def _obstacle(view: RunView, attempt: AttemptView | None) -> str | None:
     entry = attempt.start.entry
     if entry.kind == "notebook":
         return "it ran in a notebook, whose cells no snapshot holds in the order in which they ran"
+    if entry.kind == "interactive" and attempt.start.orchestrator:
+        engine = attempt.start.orchestrator.get("engine")
+        return f"it was a command or an operator that only {engine} starts, so there is nothing to execute again"
     if entry.kind == "interactive":
         return "it was typed or piped into an interpreter, so there is no script to execute again"
     return None
