@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from tracker.store import keys
 from tracker.store.inspection import Finding, Problem
@@ -13,7 +13,7 @@ from tracker.store.segments import uncovered
 _DOUBTFUL = {"damaged", "newer", "unknown"}
 
 
-def lost_values(findings: Sequence[Finding], present: Container[str]) -> Iterator[Problem]:
+def lost_values(findings: Sequence[Finding], is_there: Callable[[str], bool]) -> Iterator[Problem]:
     """Ended attempts whose segments hold fewer values than their end counts.
 
     They may hold more: workers of the attempt that ended by themselves are not in its count, nor is what was published
@@ -26,7 +26,7 @@ def lost_values(findings: Sequence[Finding], present: Container[str]) -> Iterato
             continue
         run, attempt = parts[1], parts[3]
         found = counted.get((run, attempt), 0)
-        if found >= finding.values or (run, attempt) in doubtful or keys.run_document(run) not in present:
+        if found >= finding.values or (run, attempt) in doubtful or not is_there(keys.run_document(run)):
             continue
         yield Problem(
             "missing",
@@ -60,7 +60,7 @@ def _values(findings: Sequence[Finding]) -> tuple[dict[tuple[str, str], int], se
     return counted, doubtful
 
 
-def unfinished_attempts(findings: Sequence[Finding], present: Container[str]) -> Iterator[Problem]:
+def unfinished_attempts(findings: Sequence[Finding], is_there: Callable[[str], bool]) -> Iterator[Problem]:
     """Attempts that show neither an end nor a sign of life: the end was lost, or has not been copied yet."""
     found = {finding.info.key for finding in findings}
     journals = {(key.run, key.attempt) for key in map(JournalKey.parse, found) if key is not None}
@@ -69,7 +69,7 @@ def unfinished_attempts(findings: Sequence[Finding], present: Container[str]) ->
         if parts[0] != "runs" or parts[2:3] != ["attempts"] or parts[-1] != "start.json":
             continue
         end, lease = (keys.attempt_document(parts[1], parts[3], name) for name in ("end", "lease"))
-        if lease in found or (parts[1], parts[3]) in journals or end in present or key not in present:
+        if lease in found or (parts[1], parts[3]) in journals or is_there(end) or not is_there(key):
             continue
         detail = "it has neither an end nor a sign of life; the end was lost, or a copy of the run is not complete"
         yield Problem("unfinished", end, detail)

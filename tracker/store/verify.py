@@ -165,8 +165,8 @@ def _relations(findings: list[Finding], present: _Present) -> Iterator[Problem]:
     yield from _references(findings, present)
     yield from _incomplete_runs(findings, present)
     yield from _segment_problems(findings)
-    yield from lost_values(findings, present)
-    yield from unfinished_attempts(findings, present)
+    yield from lost_values(findings, present.__contains__)
+    yield from unfinished_attempts(findings, present.__contains__)
 
 
 def _references(findings: list[Finding], present: _Present) -> Iterator[Problem]:
