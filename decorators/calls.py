@@ -246,11 +246,12 @@ class _RankCall(_ScopedCall):
         super().__init__(tracking, self.run.recorder.root)
 
     def end(self, exc: BaseException | None) -> None:
-        if exc is not None and status_of(exc) is None:
+        status = None if exc is None else status_of(exc)
+        if exc is not None and status is None:
             error, trace = _told(exc)
             _tried("error", lambda: log("error", error, rank=self.rank))
             _tried("traceback", lambda: log("traceback", trace, rank=self.rank))
-        end_run(self.run)
+        end_run(self.run, failure=exc, status=status)
 
 
 def _origin(tracking: Tracking, place: Place | None, around: Run | None) -> tuple[Origin, dict[str, Any]]:

@@ -15,9 +15,10 @@ from tests import servers
 from tests.s3.proxy import proxy_to
 from tracker.read.catalog import RunView, scan
 from tracker.store.open import open_store
+from tracker.upkeep.compaction import compact
 
 SCRIPT = """
-import os, sys, tracker
+import os, sys, time, tracker
 from tracker.decorators import tracked
 
 @tracked
@@ -30,6 +31,17 @@ def resuming():
         for epoch in tracker.loop("epoch", range(2)):
             tracker.log("loss", epoch)
 
+def fail():
+    if "tracked" not in sys.argv:
+        tracker.log("before", 1)
+    if os.environ["SLURM_PROCID"] == "1":
+        while not os.path.exists("go"):
+            time.sleep(0.02)
+        sys.exit(3) if "exit" in sys.argv else int("no number")
+
+if "fail" in sys.argv:
+    tracked(fail)() if "tracked" in sys.argv else fail()
+    sys.exit()
 if "resume" in sys.argv:
     resuming()
 if "log" in sys.argv:
@@ -129,3 +141,24 @@ def test_ranks_and_requeues_keep_their_identity_while_the_store_is_away(
     assert [attempt.status for attempt in run.attempts] == ["finished"] * 3
     frame = tracker.dataframe("first", store=store, attempts="all")
     assert len(frame) == 6
+
+
+@pytest.mark.parametrize("words", [("fail", "tracked"), ("fail",), ("fail", "exit")])
+def test_a_run_of_which_one_rank_fails_has_failed(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Also when the first rank has finished long before, and an index tells so already."""
+    ranks = [start(tmp_path, *words, **STEP, SLURM_PROCID=str(rank)) for rank in (0, 1)]
+    assert ranks[0].wait(120) == 0
+    store = open_store(tmp_path / "store")
+    settled = compact(store)
+    assert "tracked" not in words or settled.open == 0  # nothing was logged, so no journal waits
+    (tmp_path / "go").touch()
+    assert ranks[1].wait(120) != 0
+
+    for _ in range(2):
+        (run,) = runs(tmp_path)
+        end = run.attempts[0].end
+        assert end is not None
+        told = "exit code 3" if "exit" in words else "ValueError: invalid literal"
+        assert run.status == "failed"
+        assert (end.error or "").startswith(f"rank 1: {told}")
+        compact(store)

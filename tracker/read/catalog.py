@@ -24,6 +24,7 @@ from tracker.store.documents import (
     EndDocument,
     Lease,
     Mark,
+    RankFailure,
     RunDocument,
     StartDocument,
     Status,
@@ -293,12 +294,27 @@ def build_view(
         end = lease = None
         if "end.json" in attempts[attempt]:
             end = _document(get, keys.attempt_document(run, attempt, "end"), EndDocument, damaged)
+        if end is not None and end.status == "finished" and "failure.json" in attempts[attempt]:
+            failure = _document(get, keys.attempt_document(run, attempt, "failure"), RankFailure, damaged)
+            end = end if failure is None else _failed(end, failure)
         if end is None and "lease.json" in attempts[attempt]:
             lease = _document(get, keys.attempt_document(run, attempt, "lease"), Lease, damaged)
         written = attempts[attempt].get("lease.json")
         views.append(AttemptView(run, attempt, number, store, now, end, lease, written))
     known = tuple(mark for mark in marks if mark is not None)
     return RunView(document, tuple(views), store, known, located, tuple(unread))
+
+
+def _failed(end: EndDocument, failure: RankFailure) -> EndDocument:
+    """The end of an attempt of which only the first rank has finished."""
+    error = failure.error or f"exit code {failure.exit_code}"
+    return msgspec.structs.replace(
+        end,
+        status="failed",
+        exit_code=failure.exit_code,
+        error=f"rank {failure.rank}: {error}",
+        traceback=failure.traceback,
+    )
 
 
 def _document(get: Get, key: str, kind: type[Document], on_damage: OnDamage = left_out) -> Document | None:

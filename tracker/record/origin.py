@@ -62,7 +62,7 @@ def identify(origin: Origin, replayed: str | None, *, project: str, entry: Entry
         run=run_id,
         launch_key=launch_key,
         attempt_key=origin.attempt_key if replayed is None else None,
-        is_rank=origin.rank > 0,
+        rank=origin.rank,
         parent=_parent_of(origin, store),
         tags=origin.tags,
     )

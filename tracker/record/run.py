@@ -6,12 +6,10 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -20,6 +18,7 @@ from tracker.config import Settings
 from tracker.errors import HindsightError, Unavailable
 from tracker.record.background import BACKGROUND
 from tracker.record.context import set_scope
+from tracker.record.failures import ErrorInfo, leave_failure, told_failure
 from tracker.record.identity import Identity, Membership, claim_attempt, claim_document, claim_id, membership
 from tracker.record.log import log
 from tracker.record.recorder import CLOSED, Recorder
@@ -27,7 +26,6 @@ from tracker.record.scope import Frame
 from tracker.record.shard import Shard
 from tracker.record.shipping import Shipper, away
 from tracker.record.spool import spool_for
-from tracker.secrets import mask_text
 from tracker.store import ids, keys
 from tracker.store.base import Store, has
 from tracker.store.changes import changing, note_change
@@ -47,7 +45,6 @@ from tracker.store.shipping import ship_documents, shipping
 
 _ANOTHER_PROCESS = 0
 _PAYMENT_PAUSE_S = 60.0  # before payloads that could not be shipped are tried again
-ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 Sampler = Callable[[], dict[str, Any]]
 
 
@@ -81,7 +78,8 @@ class Run:
         self._interrupted = False
         home = self.spool if offline else store
         document = None
-        if member is None and identity.is_rank:
+        self._rank = identity.rank, os.getpid()
+        if member is None and identity.rank:
             member, document = membership(home, identity, self.spool)
         if member is None:
             self.id, self._pid = claim_id(home, identity, self.spool), os.getpid()
@@ -306,7 +304,7 @@ class Run:
         ``hindsight recover``.
         """
         if self.is_child:
-            self._finish_child()
+            self._finish_child(status or self._derive_status())
             return
         BACKGROUND.remove(self)  # before the lock, which its upkeep would take again and again beside a busy writer
         with self._lock:
@@ -326,12 +324,15 @@ class Run:
             tell_losses(f"run {self.short}", dropped)
             self.recorder.forget_warnings()
 
-    def _finish_child(self) -> None:
+    def _finish_child(self, status: Status) -> None:
         shard = self.recorder.shard
         if shard is not None and shard.writer.pid == os.getpid():
             BACKGROUND.remove(self)
             self.shipper.finish(self.recorder.detach())
             self.recorder.attach(shard)  # it is not the child's to end: what it logs from now on opens a further shard
+        rank, pid = self._rank
+        if status == "failed" and rank and pid == os.getpid():
+            self._quietly(partial(leave_failure, self, rank))
 
     def _quietly(self, action: Callable[[], Any]) -> None:
         """Run one part of the end; its failure must not keep the others from running."""
@@ -360,10 +361,7 @@ class Run:
         totals = self.shipper.totals
         if totals.lost_records:
             dropped["damaged"] = totals.lost_records
-        error = text = None
-        if self.failure is not None:
-            lines = traceback.format_exception(*self.failure)
-            error, text = mask_text(lines[-1].strip()), mask_text("".join(lines))
+        error, text = told_failure(self.failure)
         end = EndDocument(
             status=self.ended or "finished",
             ended=time.time(),

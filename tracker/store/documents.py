@@ -236,6 +236,16 @@ class EndDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     recovered: bool = False
 
 
+class RankFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """``failure.json``: a rank of an attempt has failed that is not the one which writes the attempt's end."""
+
+    rank: int
+    ended: UnixSeconds
+    exit_code: int | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+
 DocumentType = TypeVar("DocumentType", bound=msgspec.Struct)
 
 _decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}

@@ -68,8 +68,8 @@ def attempts_folder(run: str) -> str:
 
 
 def attempt_document(run: str, attempt: str, name: str) -> str:
-    """Key of ``start``, ``code``, ``invocation``, ``lease`` or ``end`` of an attempt."""
-    if name not in {"start", "code", "invocation", "lease", "end"} or not is_id(attempt):
+    """Key of ``start``, ``code``, ``invocation``, ``lease``, ``end`` or ``failure`` of an attempt."""
+    if name not in {"start", "code", "invocation", "lease", "end", "failure"} or not is_id(attempt):
         raise BadKey(f"{name!r} of attempt {attempt!r} is not a document of an attempt")
     return f"{attempts_folder(run)}{attempt}/{name}.json"
 

@@ -105,6 +105,7 @@ KINDS = (
     Kind(rf"{ATTEMPT}/code\.json", documents.CodeDocument, needs=_needs_of_code),
     Kind(rf"{ATTEMPT}/lease\.json", documents.Lease, merge=merging.leases),
     Kind(rf"{ATTEMPT}/end\.json", documents.EndDocument, merge=merging.ends),
+    Kind(rf"{ATTEMPT}/failure\.json", documents.RankFailure, merge=merging.failures),
     Kind(
         r"code/[^/]+\.json",
         documents.Snapshot,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tracker.store.documents import EndDocument, Launch, Lease, RunDocument, encode
+from tracker.store.documents import EndDocument, Launch, Lease, RankFailure, RunDocument, encode
 
 
 def launches(one: Launch, other: Launch) -> Launch:
@@ -27,6 +27,11 @@ def runs(one: RunDocument, other: RunDocument) -> RunDocument:
 def leases(one: Lease, other: Lease) -> Lease:
     """The later sign of life."""
     return max(one, other, key=lambda lease: (lease.renewed, encode(lease)))
+
+
+def failures(one: RankFailure, other: RankFailure) -> RankFailure:
+    """The first one: what fails later fails because of it, mostly."""
+    return min(one, other, key=lambda failure: (failure.ended, encode(failure)))
 
 
 def ends(one: EndDocument, other: EndDocument) -> EndDocument:

@@ -94,7 +94,8 @@ def _told_whole(run: str, infos: Sequence[Info], names: Documents) -> list[str] 
     ends = [keys.attempt_document(run, attempt, "end") for attempt in attempts]
     if not attempts or not there.issuperset(ends) or any(key.startswith(keys.journal_folder(run)) for key in there):
         return None
-    return [keys.run_document(run), *sorted(ends), *sorted(names.get("marks", ()))]
+    failed = [keys.attempt_document(run, each, "failure") for each in attempts if "failure.json" in names[each]]
+    return [keys.run_document(run), *sorted(ends), *sorted(failed), *sorted(names.get("marks", ()))]
 
 
 def _read(store: Store, wanted: Sequence[str]) -> dict[str, bytes] | None:
