@@ -33,7 +33,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
     launch_key: str | None = None
     attempt_key: str | None = None
-    is_rank: bool = False  # another process opens the attempt
+    rank: int = 0  # above 0 another process opens the attempt
     parent: str | None = None
     tags: tuple[str, ...] = ()
 
