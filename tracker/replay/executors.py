@@ -13,6 +13,7 @@ from tracker.replay.slices import run_slice
 from tracker.store.base import Store
 
 OnResult = Callable[[SliceResult], None]
+_LEAST_PATIENCE_S = 3600.0
 
 
 class Executor(Protocol):
@@ -50,6 +51,12 @@ def executor_named(name: str) -> Executor:
     module, _, function = place.partition(":")
     found: Executor = getattr(import_module(module), function)
     return found
+
+
+def patience_s(plan: Plan) -> float:
+    """How long to wait for one slice of a plan on an engine that may have lost it."""
+    longest_s = max((piece.estimate_s for piece in plan.slices), default=0.0)
+    return max(_LEAST_PATIENCE_S, plan.timeout_s + 300.0 if plan.timeout_s else 10.0 * longest_s)
 
 
 def execute_locally(
