@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -11,11 +14,13 @@ from tracker.decorators.prefect_stores import hand_over
 
 from tracker.errors import BadSetting, MissingExtra, Unavailable
 from tracker.replay.documents import Plan
-from tracker.replay.executors import OnResult
+from tracker.replay.executors import OnResult, patience_s
 from tracker.replay.following import follow
+from tracker.store import keys
 from tracker.store.base import Store
 
 DEPLOYMENT_VARIABLE = "HINDSIGHT_PREFECT_DEPLOYMENT"
+_WAITED_S = 120.0  # by a flow run for its deployment to be served, before that is told
 
 
 def execute_on_prefect(
@@ -30,7 +35,9 @@ def execute_on_prefect(
 
     ``HINDSIGHT_PREFECT_DEPLOYMENT`` names a deployment of ``hindsight_replay`` (``hindsight_replay/NAME``): a flow run
     of it is started, or followed where one is at work on the same replay, and a killed caller leaves it at work. It
-    reaches the store with what is configured there. Without a deployment the flow runs in this process.
+    reaches the store with what is configured there. A flow run whose process has died is followed until it was silent
+    for as long as a slice may take; asked again, another one is started. Without a deployment the flow runs in this
+    process.
     """
     try:
         import prefect  # noqa: F401
@@ -54,7 +61,7 @@ def _run_here(
     given = load_settings(project_root()).storage_options if options is None else options
     token = on_slice.set(on_result)
     try:
-        with hand_over(store, given):
+        with _server(), hand_over(store, given):
             execute_slices(replay=plan.replay, numbers=numbers, store=store.url)
     finally:
         on_slice.reset(token)
@@ -64,49 +71,105 @@ def _run_there(store: Store, plan: Plan, numbers: Iterable[int], on_result: OnRe
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        flow_run = _begin(client, deployment, plan.replay, store.url)
-        follow(
-            store,
-            plan.replay,
-            numbers,
-            is_over=lambda: _is_over(client, flow_run),
-            on_result=on_result,
-            lost=lambda listed: (
-                f"flow run {flow_run} of {deployment} has ended without a result of slices {listed}: see its logs; "
-                f"it must have access to {store.url}"
-            ),
+        flow_run = _FlowRun(client, deployment, store, plan)
+        follow(store, plan.replay, numbers, is_over=flow_run.is_over, on_result=on_result, lost=flow_run.lost)
+
+
+class _FlowRun:
+    """A flow run that is at work on a replay, or a new one where all earlier ones have ended.
+
+    One that says it is running, and of which nothing was seen for as long as a slice may take, has lost its process: it
+    is taken for ended. One that is scheduled waits for somebody to serve its deployment, which is told once.
+    """
+
+    def __init__(self, client: Any, deployment: str, store: Store, plan: Plan) -> None:
+        self.client, self.deployment, self.store, self.plan = client, deployment, store, plan
+        self.is_silent, self.seen = False, 0.0  # when the last result came
+        self.told: set[str] = set()
+        with _server():
+            self.id = self._begun(self._deployment_id())
+
+    def is_over(self) -> bool:
+        """``Unavailable`` while the server does not answer."""
+        from prefect.exceptions import ObjectNotFound
+
+        try:
+            with _server():
+                return self._is_done(self.client.read_flow_run(self.id))
+        except ObjectNotFound:  # somebody has deleted it
+            return True
+
+    def lost(self, slices: str) -> str:
+        """What to say of slices without a result."""
+        run = f"flow run {self.id} of {self.deployment}"
+        if self.is_silent:
+            return f"{run} has given no sign of life for {_minutes(patience_s(self.plan))}: asking again starts another"
+        return (
+            f"{run} has ended without a result of slices {slices}: see its logs; it must have access to "
+            f"{self.store.url}"
         )
 
+    def _deployment_id(self) -> UUID:
+        from prefect.exceptions import ObjectNotFound
 
-def _begin(client: Any, deployment: str, replay: str, store_url: str) -> UUID:
-    """A flow run that is at work on the replay, or a new one where all earlier ones have ended."""
-    from prefect.exceptions import ObjectNotFound
+        try:
+            return UUID(str(self.client.read_deployment_by_name(self.deployment).id))
+        except (ObjectNotFound, ValueError) as exc:
+            raise BadSetting(
+                f"{DEPLOYMENT_VARIABLE} is {self.deployment!r}: expected hindsight_replay/NAME of a deployment that is "
+                "served"
+            ) from exc
 
-    try:
-        found = client.read_deployment_by_name(deployment)
-    except (ObjectNotFound, ValueError) as exc:
-        raise BadSetting(
-            f"{DEPLOYMENT_VARIABLE} is {deployment!r}: expected hindsight_replay/NAME of a deployment that is served"
-        ) from exc
-    count = 1
-    while True:
-        flow_run = client.create_flow_run_from_deployment(
-            found.id,
-            parameters={"replay": replay, "store": store_url, "names": None},
-            idempotency_key=f"hindsight/{replay}/{count}",
-            tags=["hindsight"],
-        )
-        if flow_run.state is None or not flow_run.state.is_final():
-            return UUID(str(flow_run.id))
-        count += 1
+    def _begun(self, deployment: UUID) -> UUID:
+        count = 1
+        while True:
+            flow_run = self.client.create_flow_run_from_deployment(
+                deployment,
+                parameters={"replay": self.plan.replay, "store": self.store.url, "names": None},
+                idempotency_key=f"hindsight/{self.plan.replay}/{deployment}/{count}",
+                tags=["hindsight"],
+            )
+            if not self._is_done(flow_run):
+                self.is_silent = False
+                return UUID(str(flow_run.id))
+            count += 1
+
+    def _is_done(self, flow_run: Any) -> bool:
+        state = flow_run.state
+        if state is None or state.is_final():
+            return state is not None
+        began = state.timestamp.timestamp()
+        if state.is_scheduled():
+            self._tell_of_waiting(flow_run, time.time() - began)
+            return False
+        limit_s = patience_s(self.plan)
+        if time.time() - max(began, self.seen) > limit_s:
+            results = self.store.list(f"{keys.replay_folder(self.plan.replay)}slices/")
+            self.seen = max((info.modified or 0.0 for info in results), default=0.0)
+            self.is_silent = time.time() - max(began, self.seen) > limit_s
+        return self.is_silent
+
+    def _tell_of_waiting(self, flow_run: Any, waited_s: float) -> None:
+        if waited_s > _WAITED_S and flow_run.state.name not in self.told:
+            self.told.add(flow_run.state.name)
+            warnings.warn(
+                f"flow run {flow_run.id} is {flow_run.state.name} for {_minutes(waited_s)}: it waits for somebody to "
+                f"serve {self.deployment}",
+                stacklevel=2,
+            )
 
 
-def _is_over(client: Any, flow_run: UUID) -> bool:
-    """``Unavailable`` while the server does not answer."""
+@contextmanager
+def _server() -> Iterator[None]:
     import httpx
 
     try:
-        state = client.read_flow_run(flow_run).state
-    except httpx.HTTPError as exc:
+        yield
+    except (httpx.HTTPError, RuntimeError) as exc:
+        if isinstance(exc, RuntimeError) and not isinstance(exc.__cause__, httpx.HTTPError):
+            raise
         raise Unavailable(f"the Prefect server does not answer: {type(exc).__name__}: {exc}") from exc
-    return state is not None and state.is_final()
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tracker.decorators.prefect_stores import configured_store
+
 from tracker.code.project import function_root
 from tracker.config import Settings, load_settings
 from tracker.record.spool import spool_for
@@ -20,6 +22,7 @@ def end_lost_runs(flow: Any, flow_run: Any, state: Any) -> None:
     """
     tracking = getattr(flow.fn, "__hindsight_tracking__", None)
     given = {} if tracking is None else tracking.options
+    given = given if given.get("store") else {**configured_store(), **given}
     root = function_root(flow.fn)
     own = {name: value for name, value in given.items() if name in Settings.__struct_fields__}
     settings = load_settings(root, overrides=own)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,12 +70,12 @@ class TrackedExecutor(submitit.AutoExecutor):  # type: ignore[misc]
         """Submit the call of a job once more, as it was last checkpointed: a further attempt of the same run.
 
         For jobs that Slurm cancelled without putting them into its queue again. ``InputError`` for a job that no
-        `TrackedExecutor` submitted.
+        `TrackedExecutor` submitted. What ended the job stays as it was told: the new one begins with no tries.
         """
         delayed = job.submission()
         if not isinstance(delayed.function, Submission):
             raise InputError(f"job {job.job_id} was not submitted by a TrackedExecutor: nothing tells its run")
-        return self.submit(delayed.function, *delayed.args, **delayed.kwargs)
+        return self.submit(replace(delayed.function, tries=0), *delayed.args, **delayed.kwargs)
 
 
 def run_of(job: Any) -> RunView:
@@ -81,13 +83,20 @@ def run_of(job: Any) -> RunView:
     from tracker.read.catalog import find_run
 
     submission: Submission = job.hindsight
-    root = (hasattr(submission.function, "__code__") and function_root(submission.function)) or script_root()
+    root = _root_of(submission.function)
     given = {key: value for key, value in submission.options.items() if key not in ("name", "tags")}
     store = resolve_store(load_settings(root, overrides=given), root, create=False)
     run = run_of_launch(store, submission.key)
     if run is None:
         raise NotFound(f"{store.url} has no run of job {job.job_id} yet: it has not begun, or records elsewhere")
     return find_run(store, run)
+
+
+def _root_of(function: Any) -> Path:
+    """The project whose settings the job has: that of the function, also of one inside of a partial or an object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function_root(function) or function_root(type(function).__call__) or script_root()
 
 
 class TrackedSlurmJob(submitit.SlurmJob[Any]):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tracker.code.project import project_root
+from tracker.code.project import function_entry, function_root, project_root
 
 SHOW = (
     "import json, sys\nfrom tracker.code.project import capture_entry, script_root\nimport msgspec\n"
@@ -105,3 +106,18 @@ def test_working_directory_that_was_removed(project: Path, tmp_path: Path) -> No
     )
 
     assert json.loads(done.stdout)["root"] == str(tmp_path.resolve())
+
+
+def test_the_project_of_a_function_is_that_of_its_own_file(project: Path) -> None:
+    """Whatever stands around it; what is installed has none."""
+    names: dict[str, Any] = {"__name__": "train"}
+    exec(compile("def train(): pass", str(project / "train.py"), "exec"), names)
+
+    @functools.wraps(names["train"])
+    def wrapped() -> None:
+        names["train"]()
+
+    for function in (names["train"], wrapped, functools.lru_cache(wrapped)):
+        assert function_root(function) == project
+        assert function_entry(function, root=project).script == "train.py"
+    assert [function_root(each) for each in (pytest.main, json.dumps, len)] == [None, None, None]

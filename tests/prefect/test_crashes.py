@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
+from tracker.decorators.prefect_blocks import HindsightStore
 
 import tracker
 from tests import servers
@@ -194,16 +195,23 @@ def test_a_suspended_flow_run_goes_on_as_the_same_run(flows: Flows, runner: Runn
 
 
 @pytest.mark.s3
-def test_the_runner_ships_what_a_killed_flow_left(flows: Flows, moto_server: servers.Server, bucket: str) -> None:
-    """To a remote store, from the spool, without any further run on this machine."""
+@pytest.mark.parametrize("is_block", [False, True], ids=["environment", "block"])
+def test_the_runner_ships_what_a_killed_flow_left(
+    flows: Flows, moto_server: servers.Server, bucket: str, is_block: bool
+) -> None:
+    """To a remote store, from the spool, without any further run on this machine; also where a block alone knows the
+    store.
+    """
     flows.write(CODE)
     url = f"s3://{bucket}/{flows.folder.name}"
-    more = {
-        "HINDSIGHT_STORE": url,
-        "HINDSIGHT_SPOOL": str(flows.folder / "spool"),
-        "HINDSIGHT_FLUSH_INTERVAL_S": "1000",
-    }
-    runner = Runner(flows, **moto_server.environment(), **more)
+    more = {"HINDSIGHT_SPOOL": str(flows.folder / "spool"), "HINDSIGHT_FLUSH_INTERVAL_S": "1000"}
+    if is_block:
+        name = "crashes-" + uuid4().hex
+        HindsightStore(url=url, storage_options=moto_server.options()).save(name)
+        more |= {"HINDSIGHT_STORE": "", "HINDSIGHT_PREFECT_BLOCK": name}
+    else:
+        more |= {"HINDSIGHT_STORE": url, **moto_server.environment()}
+    runner = Runner(flows, **more)
     try:
         flow_run, process = runner.begin()
         process.kill()

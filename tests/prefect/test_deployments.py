@@ -9,11 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
+from tracker.decorators import prefect_executor
 from tracker.decorators.prefect_blocks import HindsightStore
+from tracker.decorators.prefect_executor import _FlowRun
+from tracker.decorators.prefect_flows import hindsight_replay
 
 import tracker
 from tests import servers
@@ -21,13 +27,19 @@ from tests.prefect.conftest import PATIENCE_S, Flows, PrefectServer, clean, wait
 from tests.prefect.test_replay import TASKS, with_probes
 from tests.replay import executor_contract as contract
 from tests.replay.programs import make_project, program, truth
+from tests.servers import free_port
+from tracker.errors import BadSetting, Unavailable
+from tracker.replay import executors
+from tracker.replay.documents import Plan, Question
 from tracker.store.base import Store
+from tracker.store.open import open_store
 
 pytestmark = [
     pytest.mark.timeout(900),  # runners and servers are started, also where others work on the same machine
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+EMPTY = Plan(replay="0" * 26, created=0.0, question=Question(names=("x",)), workers=1)
 SERVE = """
 import sys
 from tracker.decorators.prefect_flows import serve_hindsight_replay
@@ -67,6 +79,13 @@ def block(moto_server: servers.Server, bucket: str, tmp_path: Path, server: Pref
     block = HindsightStore(url=f"s3://{bucket}/{tmp_path.name}", storage_options=moto_server.options())
     block.save(tmp_path.name.replace("_", "-").lower())
     return block
+
+
+def test_prefect_finds_the_block_by_itself() -> None:
+    """By the entry point, as its pages and its command line look for blocks."""
+    from prefect.plugins import load_prefect_collections
+
+    assert load_prefect_collections()["hindsight"].HindsightStore is HindsightStore
 
 
 def test_the_schedule_asks_runs_in_the_store_of_a_block(flows: Flows, block: HindsightStore, monkeypatch: Any) -> None:
@@ -116,17 +135,47 @@ def secrets_in(store: Store, secret: str) -> list[str]:
 
 def test_a_deployment_that_is_not_there_is_told(server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what the variable says, and what it should say."""
-    from tracker.decorators.prefect_executor import DEPLOYMENT_VARIABLE, execute_on_prefect
-
-    from tracker.errors import BadSetting
-    from tracker.replay.documents import Plan, Question
-    from tracker.store.open import open_store
-
-    monkeypatch.setenv(DEPLOYMENT_VARIABLE, "hindsight_replay/nowhere")
-    plan = Plan(replay="0" * 26, created=0.0, question=Question(names=("x",)), workers=1)
+    monkeypatch.setenv(prefect_executor.DEPLOYMENT_VARIABLE, "hindsight_replay/nowhere")
 
     with pytest.raises(BadSetting, match="'hindsight_replay/nowhere': expected"):
-        execute_on_prefect(open_store("memory://nowhere"), plan, [0], on_result=print)
+        prefect_executor.execute_on_prefect(open_store("memory://nowhere"), EMPTY, [0], on_result=print)
+
+
+def test_a_flow_run_whose_process_is_gone_is_left(server: PrefectServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says for ever that it runs: after a while nobody follows it, and who asks again gets another. One that nobody
+    executes is told, and one that somebody has deleted is over.
+    """
+    name = f"gone-{uuid4().hex}"
+    hindsight_replay.to_deployment(name=name).apply()
+    with get_client(sync_client=True) as client:
+
+        def ask() -> _FlowRun:
+            return _FlowRun(client, f"hindsight_replay/{name}", open_store("memory://gone"), EMPTY)
+
+        first = ask()
+        with monkeypatch.context() as patched:
+            patched.setattr(prefect_executor, "_WAITED_S", 0.0)
+            with pytest.warns(UserWarning, match=f"{first.id} is (Scheduled|Late) .* serve hindsight_replay/{name}"):
+                assert not first.is_over()
+        client.set_flow_run_state(first.id, Running(), force=True)
+        assert not first.is_over()
+        monkeypatch.setattr(executors, "_LEAST_PATIENCE_S", 0.0)
+        assert first.is_over()
+        assert "no sign of life" in first.lost("0")
+        second = ask()
+        client.delete_flow_run(second.id)
+
+        assert second.id != first.id
+        assert second.is_over()
+
+
+@pytest.mark.parametrize("deployment", ["hindsight_replay/any", ""])
+def test_a_server_that_does_not_answer_is_told(deployment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As something that may come back."""
+    monkeypatch.setenv(prefect_executor.DEPLOYMENT_VARIABLE, deployment)
+
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}), pytest.raises(Unavailable):
+        prefect_executor.execute_on_prefect(open_store("memory://any"), EMPTY, [0], on_result=print)
 
 
 def test_a_server_that_is_started_anew_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

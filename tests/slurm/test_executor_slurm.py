@@ -7,16 +7,20 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+import submitit
 
 from tests.replay.executor_contract import (
     PROBE,
     TRAIN,
     ExecutorContract,
     gate_of,
+    planned,
     programs,
     results,
     shut,
@@ -24,7 +28,10 @@ from tests.replay.executor_contract import (
 )
 from tests.replay.programs import Project, make_project, program
 from tests.slurm.cluster import Cluster
-from tracker.replay.asking import replay
+from tracker.errors import BadSetting, Unavailable
+from tracker.replay import slurm, slurm_queue
+from tracker.replay.asking import read_replay, replay
+from tracker.replay.slices import run_slice
 
 
 def children_of(process: subprocess.Popen[bytes]) -> set[str]:
@@ -33,6 +40,22 @@ def children_of(process: subprocess.Popen[bytes]) -> set[str]:
         return {each.name() for each in psutil.Process(process.pid).children()}
     except psutil.Error:
         return set()
+
+
+def jobs_of(cluster: Cluster, reason: str) -> list[str]:
+    """The jobs and tasks of arrays that wait for this reason."""
+    rows = [line.split() for line in cluster.command("squeue", "-h", "-r", "-t", "PD", "-o", "%i %r").splitlines()]
+    return [job for job, *why in rows if why == [reason]]
+
+
+@contextmanager
+def maximum(cluster: Cluster, partition: str, minutes: str) -> Iterator[None]:
+    """A partition with a limit of time."""
+    cluster.command("scontrol", "update", f"partitionname={partition}", f"maxtime={minutes}")
+    try:
+        yield
+    finally:
+        cluster.command("scontrol", "update", f"partitionname={partition}", "maxtime=UNLIMITED")
 
 
 class TestContract(ExecutorContract):
@@ -94,7 +117,9 @@ class TestContract(ExecutorContract):
         assert process.wait(240) == 1
         assert "CANCELLED" in (project.folder.parent / "asking.log").read_text()
 
-    def test_jobs_of_a_killed_replay_are_followed(self, engine: Cluster, project: Project) -> None:
+    def test_jobs_of_a_killed_replay_are_followed(
+        self, engine: Cluster, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """What it submitted goes on, and asking again submits nothing twice. Files of jobs are for their user alone, as
         they may hold options of the store, and are gone after success.
         """
@@ -106,6 +131,11 @@ class TestContract(ExecutorContract):
         (folder,) = (project.url.parent / "jobs").iterdir()
         mode = folder.stat().st_mode & 0o777
         known = set(engine.command("squeue", "-h", "-t", "all", "-o", "%F").split())
+        replay = planned(project)
+        with monkeypatch.context() as patched:
+            patched.setattr(slurm_queue, "_COMMAND_S", 0.0)
+            with pytest.raises(Unavailable, match="Slurm does not answer"):
+                self.execute(replay, project)  # what is not known to have ended is not submitted again
 
         again = self.begin(project)
         wait_for(lambda: "squeue" in children_of(again), "it does not follow", again)  # else nothing is left to follow
@@ -113,6 +143,58 @@ class TestContract(ExecutorContract):
         assert again.wait(240) == 0
         assert set(engine.command("squeue", "-h", "-t", "all", "-o", "%F").split()) == known
         assert (mode, folder.exists()) == (0o700, False)
+
+    def test_jobs_that_can_never_start_are_told(
+        self, engine: Cluster, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They ask for more time than there is: Slurm takes them, and would let them wait for ever."""
+        monkeypatch.setenv("HINDSIGHT_SLURM", json.dumps({"folder": str(project.url.parent), "partition": "high"}))
+        monkeypatch.setattr(slurm, "GRACE_S", 0.0)
+        with maximum(engine, "high", "10"), pytest.warns(UserWarning, match="3 jobs .* wait: Partition"):
+            told = self.execute(planned(project), project)
+
+        assert {result.outcome for result in told} == {"failed"}
+        assert all("PENDING, Partition" in result.reason for result in told), told
+        assert not engine.command("squeue", "-h", "-t", "PD", "-p", "high", "-o", "%i")
+
+    def test_jobs_that_are_not_needed_are_cancelled(
+        self, engine: Cluster, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Their slices were answered elsewhere, while somebody held them. The files stay while another's job, as of a
+        second one who asks, has its own among them.
+        """
+        held = {"folder": str(project.url.parent / "jobs"), "additional_parameters": {"hold": True}}
+        monkeypatch.setenv("HINDSIGHT_SLURM", json.dumps(held))
+        process = self.begin(project)
+        own = wait_for(lambda: jobs_of(engine, "JobHeldUser"), "nothing is held", process)
+        (folder,) = (project.url.parent / "jobs").iterdir()
+        other = submitit.SlurmExecutor(folder)
+        other.update_parameters(time=5, use_srun=False, additional_parameters={"hold": True})
+        job = other.submit(print)
+        replay = read_replay(project.store, folder.name)
+        for number in replay.waiting:
+            run_slice(project.store, replay.plan, number)
+
+        assert process.wait(240) == 0
+        assert "wait: JobHeldUser" in (project.folder.parent / "asking.log").read_text()
+        assert jobs_of(engine, "JobHeldUser") == [job.job_id]
+        assert {engine.state(each.partition("_")[0]) for each in own} == {"CANCELLED"}
+        engine.command("scontrol", "release", job.job_id)
+        assert job.result() is None
+
+    def test_a_setting_that_submitit_does_not_take_is_told(
+        self, engine: Cluster, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With its name; and so is a machine where Slurm's commands are not to be found."""
+        replay = planned(project)
+        with monkeypatch.context() as patched:
+            patched.setenv("PATH", str(project.folder))
+            with pytest.raises(Unavailable, match="srun"):
+                self.execute(replay, project)
+        for wrong in ({"partitoin": "main"}, {"folder": 5}):
+            monkeypatch.setenv("HINDSIGHT_SLURM", json.dumps({"folder": str(project.url.parent), **wrong}))
+            with pytest.raises(BadSetting, match=f"setting slurm.*{next(iter(wrong))}"):
+                self.execute(replay, project)
 
     def test_a_restarted_controller_loses_nothing(
         self, engine: Cluster, project: Project, wanted: list[object]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import pickle
+import signal
+from pathlib import Path
 
 import pytest
 from tracker.decorators import TrackedExecutor
@@ -40,13 +42,33 @@ def test_time_that_is_up_continues_the_run(project: Project) -> None:
     project.wait_until_held()
 
     for process in _processes(job):
-        process.send_signal(10 + 2)  # SIGUSR2, as the controller sends it when time is up
+        process.send_signal(signal.SIGUSR2)  # as the controller sends it when time is up
     wait_until(lambda: [a.status for a in job.run.attempts][:1] == ["preempted"], project.told)
     project.release()
 
     assert job.result() == 16.25
     assert [attempt.status for attempt in job.run.attempts] == ["preempted", "finished"]
     assert project.values("epoch", "weight") == [[0, 2.0], [1, 5.0], [2, 9.5], [3, 16.25]]
+
+
+def test_a_killed_job_that_is_submitted_again_was_killed(project: Project) -> None:
+    """Also where its time had been up before, and it had gone on."""
+    project.hold()
+    executor = TrackedExecutor(project.jobs, cluster="local")
+    executor.update_parameters(timeout_min=10)
+    job = executor.submit(project.training.steps, str(project.url.parent))
+    project.wait_until_held()
+    for process in _processes(job):
+        process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: [a.status for a in job.run.attempts] == ["preempted", "running"], project.told)
+
+    for process in _processes(job):
+        process.kill()
+    wait_until(job.done, project.told)
+    project.release()
+
+    assert executor.resubmit(job).result() == 16.25
+    assert [attempt.status for attempt in job.run.attempts] == ["preempted", "killed", "finished"]
 
 
 def _processes(job: object) -> list[object]:
@@ -65,6 +87,35 @@ def test_calls_in_this_process_are_runs(project: Project) -> None:
     assert job.result() == 0.5
     assert job.run.status == "finished"
     assert job.run.arguments["lr"] == 0.5
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_call_that_is_submitted_again_in_this_process_continues_its_run(project: Project) -> None:
+    """As elsewhere."""
+    executor = TrackedExecutor(project.jobs, cluster="debug")
+    job = executor.submit(project.training.train, 0.5)
+    assert job.result() == 0.5
+
+    again = executor.resubmit(job)
+
+    assert again.result() == 0.5
+    assert (again.run.run, len(again.run.attempts), len(project.runs())) == (job.run.run, 2, 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_run_of_a_job_is_looked_for_where_it_was_recorded(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the project of its function, whatever that is wrapped in and wherever the job is asked."""
+    monkeypatch.delenv("HINDSIGHT_STORE")
+    monkeypatch.chdir(tmp_path)
+    executor = TrackedExecutor(project.jobs, cluster="debug")
+    train, decorated, of_class = project.training.train, project.training.decorated, project.training.Training(1.0)
+    jobs = [executor.submit(functools.partial(train, epochs=2), 0.5), executor.submit(decorated, 0.5)]
+
+    for job in (*jobs, executor.submit(of_class, 2)):
+        job.result()
+        assert job.run.store.url == str(project.folder / ".hindsight")
 
 
 def test_the_store_that_the_executor_names_is_used(project: Project) -> None:
@@ -90,6 +141,25 @@ def test_slips_are_told_before_anything_is_submitted(project: Project) -> None:
     assert job.result() == 0.5
     with pytest.raises(InputError, match="not submitted by a TrackedExecutor"):
         TrackedExecutor(project.jobs, cluster="local").resubmit(job)
+
+
+def test_auto_takes_this_machine_where_there_is_no_slurm(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As nothing does; where there is one it takes that."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm" / "srun").touch(mode=0o755)
+
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", str(tmp_path / "empty"))
+        job = TrackedExecutor(project.jobs, cluster="auto").submit(project.training.train, 0.5)
+        assert TrackedExecutor(project.jobs).cluster == "local"
+        patched.setenv("PATH", str(tmp_path / "slurm"))
+        assert TrackedExecutor(project.jobs, cluster="auto").cluster == "slurm"
+
+    assert job.result() == 0.5
+    assert job.run.status == "finished"
 
 
 def test_an_executor_of_submitits_own_runs_tracked_functions(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from tracker.secrets import mask_argv
 from tracker.store.documents import Entry
 
 _ROOT_MARKS = (".git", "pyproject.toml", ".hindsight")
+_PACKAGES = {"site-packages", "dist-packages"}  # the prefix itself would not do: images have projects in /usr/src
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -75,19 +77,32 @@ def is_started_again_by_script(root: Path) -> bool:
 
 
 def function_root(function: Callable[..., Any]) -> Path | None:
-    """The project of the file that a function stands in; ``None`` for one that was typed."""
-    file = function.__code__.co_filename if hasattr(function, "__code__") else ""
-    return project_root(_resolve(file).parent) if os.path.isfile(file) else None
+    """The project of the file that a function stands in, whatever is wrapped around it; ``None`` for one that was
+    typed, and for one of an installed package, which is nobody's project.
+    """
+    file = _file_of(function)
+    if file is None or not os.path.isfile(file):
+        return None
+    path = _resolve(file)
+    if _PACKAGES.intersection(path.parts) or path.is_relative_to(_resolve(os.__file__).parent):
+        return None
+    return project_root(path.parent)
 
 
 def function_entry(function: Callable[..., Any], *, root: Path) -> Entry:
     """The entry of a run that calls this function, with arguments that are recorded beside it."""
     return Entry(
         kind="function",
-        script=_relative(_resolve(function.__code__.co_filename), root),
+        script=_relative(_resolve(_file_of(function) or ""), root),
         function=f"{function.__module__}:{function.__qualname__}",
         working_directory=_relative(working_directory(), root),
     )
+
+
+def _file_of(function: Callable[..., Any]) -> str | None:
+    """Where the code of a function stands: the innermost one, as decorators stand in files of their own."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return None if code is None else str(code.co_filename)
 
 
 def _in_notebook() -> bool:
