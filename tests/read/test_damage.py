@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.read.building import It, Logged, Writer, make_run
-from tracker.errors import NewerFormat
+from tracker.errors import InputError, NewerFormat
 from tracker.read.frame import dataframe
 from tracker.read.notices import DamageWarning
 from tracker.read.reader import Reader
@@ -47,6 +47,19 @@ def test_foreign_bytes_are_left_out(store: Store) -> None:
         assert len(Reader(store).read()) == 20
     with pytest.warns(DamageWarning, match=key):
         assert list(Reader(store).sql("select count(*) from step")) == [(20,)]
+
+
+def test_damaged_pages_of_all_that_a_run_has_of_a_loop(store: Store) -> None:
+    """The footers promise rows, and none of them can be read."""
+    for key in three_segments(store):
+        data = store.get(key)
+        footer = data[-8 - int.from_bytes(data[-8:-4], "little") :]
+        store.put(key, data[:4] + bytes(len(data) - 4 - len(footer)) + footer)
+
+    with pytest.warns(DamageWarning, match="damaged"):
+        assert list(Reader(store).sql("select * from records")) == []
+    with pytest.warns(DamageWarning, match="damaged"), pytest.raises(InputError, match="name step does not exist"):
+        Reader(store).sql("select * from step")
 
 
 def test_a_damaged_page_is_left_out_or_read_right(store: Store) -> None:

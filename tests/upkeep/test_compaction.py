@@ -25,6 +25,7 @@ from tracker.store.memory import MemoryStore
 from tracker.store.open import open_store
 from tracker.store.processes import this_writer
 from tracker.upkeep.compaction import compact, horizon_of
+from tracker.upkeep.removal import remove_runs
 
 
 def epoch(number: int, name: str = "loss", value: Any = None, **labels: Any) -> Logged:
@@ -219,15 +220,32 @@ def test_a_dry_run_writes_nothing(memory: Store) -> None:
     assert {info.key for info in memory.list()} == before
 
 
-def test_segments_that_others_cover_are_deleted(memory: Store) -> None:
-    """Only where what covers them can be read: else they are all that is left."""
+def test_a_dry_run_counts_runs_that_went(memory: Store) -> None:
+    """As the compaction that follows does."""
+    gone, _ = log_run(memory, epoch(0)), log_run(memory, epoch(0))
+    compact(memory)
+    remove_runs(memory, [gone])
+
+    assert compact(memory, dry_run=True).gone == compact(memory).gone == 1
+    assert compact(memory, dry_run=True).gone == 0
+
+
+@pytest.mark.parametrize("part", ["footer", "page"])
+def test_segments_that_others_cover_are_deleted(memory: Store, part: str) -> None:
+    """Only where all of what covers them can be read: else they are all that is left."""
     sound, damaged = log_run(memory, epoch(0)), log_run(memory, epoch(0))
     for run in (sound, damaged):
         Writer(memory, run, run).seal(epoch(0), epoch(1), epoch(2))
     longer = max(info.key for info in memory.list(keys.data_folder(damaged)))
-    memory.put(longer, memory.get(longer)[:50])
+    data = memory.get(longer)
+    footer = data[-8 - int.from_bytes(data[-8:-4], "little") :]
+    pages = data[4 : -len(footer)]
+    memory.put(longer, data[:4] + (pages if part == "footer" else bytes(len(pages)) + footer))
 
-    assert compact(memory).covered == 1
+    summary = compact(memory)
+
+    assert summary.covered == 1
+    assert summary.problems.keys() == {damaged}
     assert len(list(memory.list(keys.data_folder(sound)))) == 1
     assert len(list(memory.list(keys.data_folder(damaged)))) == 2
     assert answers(memory) == answers(without_index(memory))

@@ -69,11 +69,13 @@ def _read_every_row(store: Store, parts: Sequence[Part], selection: Selection) -
     path = parts[0].layout.loops
     if path:
         batch = _read_visible(store, parts, selection)
+        if not len(batch):
+            return None
         if group(batch.contexts.codes() + _identity(batch, selection.pseudo), len(batch)).of_row is None:
             found = Arrangement(len(batch), None, [None] * len(batch.metrics))
             present = [values.present() for values in batch.metrics.values()]
             pseudo = _pseudo(batch, found, present, selection.pseudo)
-            return Rows(path, len(batch), batch.contexts, batch.metrics, pseudo) if len(batch) else None
+            return Rows(path, len(batch), batch.contexts, batch.metrics, pseudo)
     everything = frozenset(metric for part in parts for metric in part.layout.metrics)
     rows = arrange_batch(_read_visible(store, parts, replace(selection, metrics=everything)), path, selection.pseudo)
     if rows is None:

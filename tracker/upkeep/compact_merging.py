@@ -16,7 +16,7 @@ from tracker.upkeep.describing import ODD
 from tracker.upkeep.packing import Place
 
 FACTOR = 8  # batches of one size that are merged: each row is written again once for each power of ten of runs
-MOST_ROWS = 200_000  # of a batch; larger ones are left as they are
+MOST_ROWS = 50_000  # of a batch, which stand in memory while it is written; larger ones are left as they are
 _DEAD_SHARE, _WORTH_ROWS = 0.3, 1000
 _MOST_REPLACED = 5000  # names that a batch remembers to have replaced, the youngest
 
@@ -76,7 +76,8 @@ def _holds(index: Index, batch: Batch, number: int) -> bool:
     row = index.rows[batch.runs[number]]
     if row.batch is batch and row.number == number:
         return True
-    return row.version == batch.versions[number] and row.fingerprint != batch.fingerprints[number]
+    said = batch.states[number], batch.fingerprints[number]
+    return row.version == batch.versions[number] and (row.state, row.fingerprint) != said
 
 
 Rows = Iterator[tuple[dict[str, Any], list[Place]]]

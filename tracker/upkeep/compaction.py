@@ -17,6 +17,7 @@ from tracker.read.parallel import is_local
 from tracker.store import ids, keys
 from tracker.store.base import Store
 from tracker.store.documents import encode
+from tracker.store.inspection import inspect
 from tracker.store.segments import Piece
 from tracker.upkeep.batching import BatchWriter
 from tracker.upkeep.compact_cleaning import clean
@@ -86,9 +87,9 @@ class _Compaction:
         wanted = self._wanted(index, listing, there)
         horizon = horizon_of(began_ms, max(there, default=""))
         if self.summary.dry_run:
-            self._count(wanted)
+            self._count(wanted, index)
             return
-        published = self._index(wanted, index, generation, horizon)
+        published = self._index(wanted, index, listing, generation, horizon)
         self._forget(listing, wanted)
         if published:
             index = load_index(self.store)
@@ -118,9 +119,11 @@ class _Compaction:
         lost = index.rows.keys() - set(there)
         return sorted(found | {run for run in lost if index.rows[run].state != GONE})
 
-    def _count(self, wanted: list[str]) -> None:
-        for _, found in self._described(wanted):
+    def _count(self, wanted: list[str], index: Index | None) -> None:
+        known = set() if index is None else {run for run, row in index.rows.items() if row.state != GONE}
+        for run, found in self._described(wanted):
             self.summary.indexed += found is not None and found.state == SETTLED
+            self.summary.gone += found is None and run in known
             self._tally(found)
 
     def _tally(self, found: Description | None) -> None:
@@ -151,18 +154,16 @@ class _Compaction:
             self._prepare(piece)
         return found
 
-    def _prepare(self, piece: Piece) -> bool:
-        """Read the footer of a segment, here, where many are read at once; whether it can be read."""
+    def _prepare(self, piece: Piece) -> None:
+        """Read the footer of a segment, here, where many are read at once."""
         try:
             piece.schema()
         except FileNotFoundError:
-            return False
+            pass  # whoever reads the rest of it finds out
         except ODD as exc:
             self.counts.damaged(piece.key.run, exc)
-            return False
-        return True
 
-    def _index(self, wanted: list[str], index: Index | None, generation: str, horizon: str) -> bool:
+    def _index(self, wanted: list[str], index: Index | None, listing: Listing, generation: str, horizon: str) -> bool:
         """Write batches with the rows of these runs; whether any was written.
 
         The last one states the horizon, and takes the place of damaged batches, whose runs have their rows by then.
@@ -171,7 +172,7 @@ class _Compaction:
         live = tuple(index.batches) if index is not None else ()
         about = About(format=FORMAT_NUMBER, generation=generation, live=live)
         for run, found in self._described(wanted):
-            row = self._row(run, found, index, horizon)
+            row = self._row(run, found, index, is_noted=run in listing.changes)
             if row is None:
                 continue
             self._add(writer, row, found)
@@ -187,37 +188,49 @@ class _Compaction:
 
     def _add(self, writer: BatchWriter, row: dict[str, Any], found: Description | None) -> None:
         try:
-            pieces = found.pieces if found is not None and row["state"] == SETTLED else []
-            writer.add(row, [writer.place(piece) for piece in pieces])
+            places = [writer.place(piece) for piece in found.pieces] if found is not None else []
             if found is not None and found.covered:
                 self._remove_covered(found)
         except FileNotFoundError:  # compacted or removed since it was listed: it is read anew the next time
-            own = {name: row[name] for name in ("run", "version")}
-            writer.add({**own, "state": OPEN, "fingerprint": ""}, [])
+            row, places = {"run": row["run"], "version": row["version"], "state": OPEN, "fingerprint": ""}, []
+        writer.add(row, places)
 
     def _remove_covered(self, found: Description) -> None:
         """Delete the segments of which nothing is read any more, as writers do, where what covers them can be read.
 
         No answer changes by it, so it is no change that readers of the index have to know.
         """
-        readable = {piece.key for piece in found.pieces if self._prepare(piece)}
-        unneeded = [key for key, covering in found.covered.items() if covering in readable]
+        covering = {piece.key: piece for piece in found.pieces if piece.key in found.covered.values()}
+        readable = {key for key, piece in covering.items() if self._is_sound(piece)}
+        unneeded = [key for key, whole in found.covered.items() if whole in readable]
         self.store.delete(unneeded)
         self.summary.covered += len(unneeded)
 
-    def _row(self, run: str, found: Description | None, index: Index | None, horizon: str) -> dict[str, Any] | None:
-        """The new row of a run; ``None`` where the one that it has says the same, or where none is needed."""
+    def _is_sound(self, piece: Piece) -> bool:
+        """Whether all of a segment can be read: its footer says nothing about its pages."""
+        problems = [problem for key in piece.sources for problem in inspect(self.store, self.store.info(key)).problems]
+        for problem in problems:
+            self.counts.damaged(piece.key.run, f"{problem.key}: {problem.detail}")
+        return not problems
+
+    def _row(
+        self, run: str, found: Description | None, index: Index | None, *, is_noted: bool
+    ) -> dict[str, Any] | None:
+        """The new row of a run; ``None`` where the one that it has says the same, or where none is needed.
+
+        The note of a change goes, so a run that was noted has a row of the next version whatever it says: it
+        contradicts that of another compaction, which may have read the run before the change.
+        """
         before = None if index is None else index.rows.get(run)
         state, fingerprint = (GONE, "") if found is None else (found.state, found.fingerprint)
         self._tally(found)
-        if before is None and (state == GONE or (state == OPEN and run >= horizon)):
-            return None  # readers find it by listing what is new
         same = before is not None and (before.state, before.fingerprint) == (state, fingerprint)
         is_torn = index is not None and run in index.torn
-        if same and not is_torn and not (self.full and state == SETTLED):
+        unneeded = (same and not (self.full and state == SETTLED)) or (before is None and state == GONE)
+        if unneeded and not is_torn and not is_noted:
             return None
         self.summary.indexed += state == SETTLED
-        self.summary.gone += state == GONE
+        self.summary.gone += state == GONE and before is not None and before.state != GONE
         version = 1 if before is None else before.version + 1
         row = {} if found is None else found.row
         return {**row, "run": run, "version": version, "state": state, "fingerprint": fingerprint}
