@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.airflow.flows import Flows
 from tests.code.conftest import Repo
+from tests.servers import free_port
 from tracker.read.catalog import scan
 from tracker.store.open import open_store
 
@@ -70,6 +72,30 @@ with DAG("pipeline") as flow:
     assert run.document.tags == ("mine", "dag:pipeline")
     assert run.summary == {"loss": 0.5, "returned": "awaited"}
     (ti,) = dag_run.get_task_instances()
+    assert ti.xcom_pull(task_ids="train", key="hindsight_run") == run.run
+
+
+def test_a_store_that_is_away(flows: Flows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task does its work, and links to a run that waits in the spool."""
+    options = {"endpoint_url": f"http://127.0.0.1:{free_port()}", "key": "key", "secret": "hunter2"}
+    connection = {"conn_type": "hindsight", "host": "s3://away/store", "extra": {"storage_options": options}}
+    monkeypatch.setenv("AIRFLOW_CONN_AWAY", json.dumps(connection))
+    monkeypatch.setenv("HINDSIGHT_SPOOL", str(tmp_path / "spool"))
+    text = (
+        HEAD
+        + """
+def train():
+    tracker.log("loss", 0.5)
+
+with DAG("pipeline") as flow:
+    TrackedOperator(task_id="train", python_callable=train, hindsight_conn_id="away")
+"""
+    )
+    (ti,) = flows.load(text).test().get_task_instances()
+
+    (spool,) = (tmp_path / "spool").glob("*/")
+    (run,) = scan(open_store(spool))
+    assert str(ti.state) == "success"
     assert ti.xcom_pull(task_ids="train", key="hindsight_run") == run.run
 
 
