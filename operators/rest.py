@@ -83,7 +83,7 @@ class AirflowApi:
 
     def _ask_once(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         status, answer = self._send(method, path, body, token=self.token or self._log_in())
-        if status == 401 and self._may_log_in:
+        if status in (401, 403) and self._may_log_in:  # 403: of a server that was started anew, with another secret
             status, answer = self._send(method, path, body, token=self._log_in())
         return status, answer
 

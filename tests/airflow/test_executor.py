@@ -66,7 +66,7 @@ class TestContract(ExecutorContract):
             self.execute(planned(project), project)
 
 
-def test_a_token_that_has_expired(airflow: Airflow) -> None:
+def test_a_token_that_is_not_taken_any_more(airflow: Airflow) -> None:
     """Another is fetched, also where no user is needed."""
     airflow.add("hindsight_replay.py", REPLAY)
     airflow.known("hindsight_replay")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import urllib.error
 from pathlib import Path
+from urllib.parse import quote
 
 import tracker
 from tests.airflow.server import Airflow
@@ -35,14 +37,13 @@ def training():
 training()
 """
 LOSS = 'tracker.log("loss", float((weight ** 2).sum()))'
-REPLAY = """
-from tracker.operators import hindsight_replay_dag  # Airflow reads files that name it
-dag = hindsight_replay_dag({dag_id!r}, repository={repository!r}, retries=0, max_active_runs=4)
-"""
+SHIPPED = Path(__file__).parents[2] / "dags" / "hindsight_replay.py"
 
 
 def test_a_probe_on_the_branch_is_answered_for_all_versions(airflow: Airflow, tmp_path: Path) -> None:
-    """Three commits of a repository with a DAG file; the repository moves away; the scheduled DAG answers for all."""
+    """Three commits of a repository with a DAG file; the repository moves away. The shipped DAG file is put into the
+    folder, and Airflow starts it by itself: it answers for all versions, and its next run finds nothing new.
+    """
     repo = Repo(airflow.dags / "training", commit=False)
     for version in (1, 2, 3):
         text = TRAIN.replace("RATE", str(version)) + f"# version {version}\n"
@@ -60,11 +61,6 @@ def test_a_probe_on_the_branch_is_answered_for_all_versions(airflow: Airflow, tm
     repo.git("clone", "-q", str(bare), str(writer.folder))
     shutil.rmtree(repo.folder)
 
-    airflow.add("replaying.py", REPLAY.format(dag_id="replaying", repository=str(bare)))
-    first = airflow.trigger("replaying")
-    states = airflow.finished("replaying", first)
-    assert states["plan"] == "skipped", airflow.log("replaying", first, "plan")
-
     probe = (
         'tracker.log("loss", float((weight ** 2).sum()))\n                tracker.log("largest", float(weight.max()))'
     )
@@ -72,19 +68,38 @@ def test_a_probe_on_the_branch_is_answered_for_all_versions(airflow: Airflow, tm
     writer.write("training.py", text.replace('tracker.log("loss", float((weight ** 2).sum()))', probe))
     writer.commit("ask for the largest")
     writer.git("push", "-q", "origin", "HEAD")
-    second = airflow.trigger("replaying")
-    states = airflow.finished("replaying", second)
+    airflow.ask("POST", "/api/v2/variables", {"key": "hindsight_repository", "value": str(bare)})
+    shipped = airflow.dags / "hindsight_replay.py"
+    airflow.add(shipped.name, SHIPPED.read_text())
+    try:
+        scheduled = airflow.wait(lambda: scheduled_run(airflow), "Airflow does not start the shipped DAG")
+        states = airflow.finished("hindsight_replay", scheduled)
+        again = airflow.trigger("hindsight_replay")
+        assert airflow.finished("hindsight_replay", again)["plan"] == "skipped"
+    finally:
+        shipped.unlink()  # else it is started again at the next full hour
 
     slices = [state for name, state in states.items() if name.startswith("slice")]
     assert len(slices) >= 3
     ends = {states[""], states["plan"], states["verify"], states["summary"], *slices}
-    assert ends == {"success"}, airflow.log("replaying", second, "s")
+    assert ends == {"success"}, airflow.log("hindsight_replay", scheduled, "s")
     frame = tracker.dataframe("version", "epoch", "loss", "largest", "fidelity", store=store)
     frame = frame[frame["version"].isin([1, 2, 3])]
     assert len(frame) == 9
     assert set(frame["fidelity"]) == {"exact"}
     assert frame["largest"].notna().all()
     assert (frame["largest"] ** 2 <= frame["loss"]).all()
-    assert "3 exact" in airflow.xcom("replaying", second, "summary", "summary")
-    third = airflow.trigger("replaying")
-    assert airflow.finished("replaying", third)["plan"] == "skipped"
+    assert "3 exact" in airflow.xcom("hindsight_replay", scheduled, "summary", "summary")
+    (event,) = airflow.ask("GET", f"/api/v2/assets/events?source_run_id={quote(scheduled)}")["asset_events"]
+    assert event["uri"] == "hindsight://replays/hindsight_replay"
+    assert event["extra"]["replay"] in airflow.xcom("hindsight_replay", scheduled, "summary", "summary")
+    assert list(event["extra"]["states"].values()).count("exact") == 3
+
+
+def scheduled_run(airflow: Airflow) -> str | None:
+    """The latest run of the shipped DAG that nobody asked for."""
+    try:
+        listed = airflow.ask("GET", "/api/v2/dags/hindsight_replay/dagRuns?run_type=scheduled&order_by=-run_after")
+    except urllib.error.HTTPError:
+        return None
+    return next((str(run["dag_run_id"]) for run in listed["dag_runs"]), None)
