@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 from pathlib import Path
@@ -14,6 +15,19 @@ from tests.slurm.conftest import Project
 from tests.slurm.test_jobs import executor_of
 from tracker.read.catalog import RunView
 
+CHAINED = """
+import os, signal
+from training import steps
+
+def chained(folder):
+    def handle(number, frame):
+        with open(os.path.join(folder, "signals"), "a") as file:
+            file.write(f"{signal.Signals(number).name}\\n")
+        previous[number](number, frame)
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    return steps(folder)
+"""
 TRUTH = [[0, 2.0], [1, 5.0], [2, 9.5], [3, 16.25]]
 
 
@@ -52,6 +66,25 @@ def test_a_signal_before_the_end_continues_the_run(slurm: Cluster, project: Proj
     assert project.executed() == [0, 1, 2, 3] or project.executed() == [0, 1, 2, 2, 3]
     assert len(project.runs()) == 1
     assert run.attempts[1].start.orchestrator["restarts"] == 1
+
+
+def test_a_handler_of_the_users_stands_in_front_of_ours(slurm: Cluster, project: Project) -> None:
+    """What it calls is ours, and that calls submitit's: SIGTERM ends nothing, and the other puts the job back."""
+    (project.folder / "chained.py").write_text(CHAINED)
+    function = importlib.import_module("chained").chained
+    project.hold()
+    job = executor_of(project).submit(function, str(project.url.parent))
+    project.wait_until_held()
+
+    slurm.command("scancel", "--signal=TERM", job.job_id)
+    wait_until(lambda: "Bypassing signal SIGTERM" in project.told(), project.told)
+    slurm.command("scancel", "--signal=USR2", job.job_id)
+    ended(project, job, "preempted")
+    project.release()
+
+    assert job.result() == 16.25
+    ended(project, job, "preempted", "finished")
+    assert (project.url.parent / "signals").read_text().split()[:2] == ["SIGTERM", "SIGUSR2"]
 
 
 def test_preemption_by_a_job_with_priority_continues_the_run(slurm: Cluster, project: Project) -> None:
