@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.airflow.flows import Flows
@@ -46,3 +48,10 @@ def test_a_plan_that_fails_fails_the_dag(flows: Flows, tmp_path_factory: pytest.
     assert states["plan"] == "failed"
     assert "success" not in states.values()
     assert states["summary"] == "upstream_failed"
+
+
+def test_every_task_is_tried_again(migrated: Path) -> None:
+    """Also those that only read and write the store, which may be away for a minute."""
+    from tracker.operators import hindsight_replay_dag
+
+    assert [task.retries for task in hindsight_replay_dag(retries=2).tasks] == [2, 2, 2, 2]

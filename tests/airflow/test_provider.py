@@ -114,7 +114,7 @@ def test_dag_files_are_parsed_without_heavy_imports(migrated: Path, name: str) -
 
 
 def test_the_example_trains_and_is_asked(flows: Flows) -> None:
-    """Three runs, one for each learning rate, each with its accuracies."""
+    """Three runs, one for each learning rate, each with its accuracies; one of them is asked for what it lacks."""
     text = (DAGS / "train_digits.py").read_text().replace("\ntrain_digits()", "\nflow = train_digits()")
 
     states = flows.test(text)
@@ -124,3 +124,13 @@ def test_the_example_trains_and_is_asked(flows: Flows) -> None:
     assert sorted(set(frame["lr"])) == [0.003, 0.03, 0.3]
     assert len(frame) == 15
     assert frame["accuracy"].max() > 0.9
+
+    old = 'tracker.log("accuracy", accuracy)\n'
+    probe = old + " " * 12 + 'tracker.log("largest", float(model.coef_.max()))\n'
+    flows.repo.write("pipeline.py", text.replace(old, probe))
+    store = str(flows.store_folder)
+    found = tracker.replay("largest", where="lr < 0.01", root=flows.repo.folder, store=store, workers=1)
+
+    assert not found.waiting, found.results
+    frame = flows.frame("lr", "largest", "fidelity").dropna(subset=["largest"])
+    assert (set(frame["lr"]), set(frame["fidelity"]), len(frame)) == ({0.003}, {"exact"}, 5)

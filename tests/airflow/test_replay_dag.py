@@ -61,11 +61,9 @@ def test_a_probe_on_the_branch_is_answered_for_all_versions(airflow: Airflow, tm
     repo.git("clone", "-q", str(bare), str(writer.folder))
     shutil.rmtree(repo.folder)
 
-    probe = (
-        'tracker.log("loss", float((weight ** 2).sum()))\n                tracker.log("largest", float(weight.max()))'
-    )
+    probe = LOSS + "\n" + " " * 16 + 'tracker.log("largest", float(weight.max()))'
     text = (writer.folder / "training.py").read_text()
-    writer.write("training.py", text.replace('tracker.log("loss", float((weight ** 2).sum()))', probe))
+    writer.write("training.py", text.replace(LOSS, probe))
     writer.commit("ask for the largest")
     writer.git("push", "-q", "origin", "HEAD")
     airflow.ask("POST", "/api/v2/variables", {"key": "hindsight_repository", "value": str(bare)})

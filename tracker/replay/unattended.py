@@ -77,13 +77,13 @@ def plan_within(store: Store, asked: Asked, params: Mapping[str, Any]) -> Replay
     stopped is taken up as it was planned, where all of it is within the budget.
     """
 
+    def cut(plan: Plan, tried: Collection[tuple[str, str]] = ()) -> Plan:
+        return trim(plan, tried=tried, max_runs=params.get("max_runs"), max_cpu_hours=params.get("max_cpu_hours"))
+
     def shorten(plan: Plan) -> Plan:
-        return trim(
-            plan,
-            tried={version for earlier in earlier_plans(store, plan) for version in versions(earlier)},
-            max_runs=params.get("max_runs"),
-            max_cpu_hours=params.get("max_cpu_hours"),
-        )
+        if cut(plan) == plan:
+            return plan
+        return cut(plan, {version for earlier in earlier_plans(store, plan) for version in versions(earlier)})
 
     return plan_replay(
         store,
