@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
+import msgspec
 import pytest
 
 import tracker
 from tests.syncing.stores import contents, copy_of, small_run, sound
+from tracker.replay.documents import Plan
 from tracker.store import keys
 from tracker.store.base import Store
+from tracker.store.documents import decode, encode
 from tracker.store.holds import Holding, Sweeping, holding
+from tracker.store.ids import new_id
 from tracker.store.local import LocalStore
 from tracker.store.open import open_store
 from tracker.syncing.stores import sync
@@ -141,6 +147,34 @@ def test_a_run_whose_replay_is_not_finished_stays(project: Path, target: Store, 
 
     assert len(summary.deleted_runs) == 1
     assert list(summary.kept_runs.values()) == ["a replay of it is not finished"]
+
+
+class ReadFirst(LocalStore):
+    """A store that does something before it is read for the first time since it was told."""
+
+    first: Callable[[], object] | None = None
+
+    def open(self, key: str) -> BinaryIO:
+        first, self.first = self.first, None
+        if first is not None:
+            first()
+        return super().open(key)
+
+
+def test_a_replay_that_is_planned_meanwhile_keeps_its_run(project: Path, tmp_path: Path) -> None:
+    """All of the run was read back by then, or most."""
+    source = open_store(copy_of(project, tmp_path / "copy"))
+    sync(source, tmp_path / "target")
+    plan = next(info.key for info in source.list(keys.REPLAYS) if info.key.endswith("plan.json"))
+    found = decode(source.get(plan), Plan, key=plan)
+    again = msgspec.structs.replace(found, replay=new_id())
+    target = ReadFirst(tmp_path / "target")
+    target.first = lambda: source.put(keys.replay_plan(again.replay), encode(again))
+
+    summary = sync(source, target, delete_after=True)
+
+    assert target.first is None
+    assert summary.kept_runs == {piece.run: "a replay of it is not finished" for piece in found.slices}
 
 
 def test_what_a_killed_deletion_left_goes_the_next_time(project: Path, target: Store, tmp_path: Path) -> None:

@@ -35,44 +35,58 @@ class Deleting:
         self.carrier, self.kinds, self.record = carrier, kinds, record
         self.source, self.target = carrier.source, carrier.target
         self.summary = carrier.tally.summary
+        self._replays: set[str] = set()  # that were looked at
+        self._results: dict[str, list[str]] = defaultdict(list)  # keys of results by the run that they are about
+        self._waits_for: set[tuple[str, str, int]] = set()  # replay, run and slice that have no result
+        self._done: set[tuple[str, str, int]] = set()
 
     def delete(self, only: Collection[str] | None) -> None:
         """Delete what may go. Whoever records into the source meanwhile loses nothing."""
-        results, waiting = self._replays()
+        self._look_at_replays()
         freed: set[str] = set()
         runs = list(list_units(self.source, keys.RUNS, only))
         for unit in runs:
-            is_whole = any(info.key == keys.run_document(unit.id) for info in unit.infos)  # else a kill left the rest
-            waits = is_whole and unit.id in waiting
-            reason = "a replay of it is not finished" if waits else self._reason_to_stay(unit)
-            objects, reason = (set(), reason) if reason else self._prove(unit, results[unit.id])
-            if reason is None and list(self.source.list(unit.prefix)) != unit.infos:
-                reason = "something was written to it meanwhile"
+            results = list(self._results[unit.id])
+            reason = self._reason_to_stay(unit) or self._reason_to_wait(unit)
+            objects, reason = (set(), reason) if reason else self._prove(unit, results)
+            reason = reason or self._reason_since(unit, results)
             if reason is not None:
                 self.summary.kept_runs[unit.id] = reason
                 continue
             with changing(self.source, unit.id):
                 self.source.delete([keys.run_document(unit.id)])
-                self.source.delete([*results[unit.id], *(info.key for info in unit.infos)])
+                self.source.delete([*results, *(info.key for info in unit.infos)])
             _remove_empty_folders(self.source, unit.prefix)
             self.record.units.pop(unit.prefix, None)
             self.summary.deleted_runs.append(unit.id)
             freed |= objects
         self._delete_objects(freed)
 
-    def _replays(self) -> tuple[dict[str, list[str]], set[str]]:
-        """The keys of results by the run that they are about, and the runs that wait for one."""
-        results: dict[str, list[str]] = defaultdict(list)
-        planned: set[tuple[str, str, int]] = set()
-        done: set[tuple[str, str, int]] = set()
-        for unit in list_units(self.source, keys.REPLAYS):
+    def _look_at_replays(self) -> None:
+        """Take in the replays that were planned since the last look."""
+        names = set(self.source.folders(keys.REPLAYS)) - self._replays
+        for unit in list_units(self.source, keys.REPLAYS, names if self._replays else None):
+            self._replays.add(unit.id)
             for item, told in self._read(unit.infos):
                 if told.owner is not None:
                     run = told.owner.split("/")[1]
-                    results[run].append(item.key)
-                    done.add((unit.id, run, told.document.number))
-                planned.update((unit.id, piece.run, piece.number) for piece in getattr(told.document, "slices", ()))
-        return results, {run for _, run, _ in planned - done}
+                    self._results[run].append(item.key)
+                    self._done.add((unit.id, run, told.document.number))
+                slices = getattr(told.document, "slices", ())
+                self._waits_for.update((unit.id, piece.run, piece.number) for piece in slices)
+        self._waits_for -= self._done
+
+    def _reason_to_wait(self, unit: Unit) -> str | None:
+        is_whole = any(info.key == keys.run_document(unit.id) for info in unit.infos)  # else a kill left the rest
+        waits = is_whole and any(run == unit.id for _, run, _ in self._waits_for)
+        return "a replay of it is not finished" if waits else None
+
+    def _reason_since(self, unit: Unit, results: list[str]) -> str | None:
+        """What happened while a run was compared, which may take hours for many."""
+        self._look_at_replays()
+        if results != self._results[unit.id] or list(self.source.list(unit.prefix)) != unit.infos:
+            return "something was written to it meanwhile"
+        return self._reason_to_wait(unit)
 
     def _reason_to_stay(self, unit: Unit) -> str | None:
         names = {info.key for info in unit.infos}
