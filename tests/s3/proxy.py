@@ -45,6 +45,8 @@ class Proxy:
     headers: list[dict[str, str]] = field(default_factory=list)  # of the same requests, names in lower case
     released: threading.Event = field(default_factory=threading.Event)  # lets hanging answers go
     listings: dict[str, Any] = field(default_factory=dict)
+    hidden: str = ""  # keys that contain this are not in stale listings; without it they are the ones before
+    stale: int = 0  # listings that were answered otherwise than they should have been
     lock: threading.Lock = field(default_factory=threading.Lock)
     planned: tuple[int, Kind] | None = None  # how many requests until the one that fails
     away_after: int | None = None  # how many requests until none is answered
@@ -66,8 +68,8 @@ class Proxy:
         self.away_after = None
 
     def count_faults(self) -> int:
-        """How many requests went wrong."""
-        return sum(1 for _, _, what in self.seen if what != "forwarded")
+        """How many requests went wrong; a stale listing that shows all that there is did not."""
+        return self.stale + sum(1 for _, _, what in self.seen if what not in ("forwarded", "stale-list"))
 
     def take(self, method: str, path: str) -> Kind | None:
         """The fault for this request, counted as used."""
@@ -141,10 +143,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._hang_up()
         if "list-type=2" in self.path:
             with proxy.lock:
-                old = proxy.listings.get(self.path)
+                old = proxy.listings.get(self.path, (status, headers, reply))
                 proxy.listings[self.path] = (status, headers, reply)
-            if fault == "stale-list" and old is not None:
-                status, headers, reply = old
+                if fault == "stale-list":
+                    shown = (status, headers, _without(reply, proxy.hidden)) if proxy.hidden else old
+                    proxy.stale += shown[2] != reply
+                    status, headers, reply = shown
         return self._answer(status, reply, headers, cut=fault == "cut-reply")
 
     def _ask_upstream(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
@@ -204,6 +208,12 @@ def _kept(code: str, request: bytes) -> bytes:
     said = f"<Code>{code}</Code><Message>Not now.</Message>".encode()
     kept = (b"<Error><Key>%s</Key>%s</Error>" % (key, said) for key in re.findall(rb"<Key>([^<]*)</Key>", request))
     return b'<?xml version="1.0"?><DeleteResult>%s</DeleteResult>' % b"".join(kept)
+
+
+def _without(listing: bytes, hidden: str) -> bytes:
+    """A listing without the keys and folders that contain a text."""
+    entry = rb"<(Contents|CommonPrefixes)>.*?</\1>"
+    return re.sub(entry, lambda found: b"" if hidden.encode() in found[0] else found[0], listing, flags=re.DOTALL)
 
 
 def _error(code: str, message: str) -> bytes:

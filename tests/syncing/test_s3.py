@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.s3
 
 QUICK = RetryPolicy(attempts=4, total_s=60.0, first_pause_s=0.01, longest_pause_s=0.05)
 NEVER = RetryPolicy(attempts=1, total_s=60.0)
-FAULTS: tuple[Kind, ...] = ("slow-down", "error", "cut-request", "lost-reply", "cut-reply", "stale-list")
+FAULTS: tuple[Kind, ...] = ("slow-down", "error", "cut-request", "lost-reply", "cut-reply")
 
 
 @pytest.fixture(scope="module")
@@ -117,33 +117,92 @@ def test_a_changed_run_costs_requests_of_its_own(
     assert len(proxy.seen) - summary.keys <= 12
 
 
-def requests_of(action: Any, proxy: Proxy) -> int:
-    """How many requests an action makes."""
-    proxy.seen.clear()
-    action()
-    return len(proxy.seen)
+@dataclass
+class Pairing:
+    """A store in a folder and one on a server, of which one is copied into the other, again and again."""
+
+    tiny: Path
+    url: str
+    server: Server
+    client: str
+    to_server: bool
+    made: int = 0
+
+    def fresh(self, proxy: Proxy) -> tuple[Store, Store]:
+        """Source and target as they are seen through a proxy; nothing is in the target."""
+        self.made += 1
+        options = replace(self.server, endpoint=proxy.endpoint).options(client=self.client)
+        place = f"{self.url}/{self.made if self.to_server else 'origin'}"
+        if not self.to_server:
+            sync(self.tiny, open_store(place, storage_options=self.server.options()))
+        remote = open_store(place, storage_options=options, retry=QUICK)
+        local = open_store(self.tiny if self.to_server else f"memory://{self.url}/{self.made}")
+        proxy.seen.clear()
+        return (local, remote) if self.to_server else (remote, local)
+
+    def there(self, target: Store) -> dict[str, bytes]:
+        """What is in the target in truth."""
+        return contents(open_store(target.url, storage_options=self.server.options()) if self.to_server else target)
+
+    def requests(self) -> list[str]:
+        """The paths of all requests of a synchronisation."""
+        with proxy_to(self.server.endpoint) as counting:
+            source, target = self.fresh(counting)
+            sync(source, target, threads=1)
+            return [path for _, path, _ in counting.seen]
+
+
+@pytest.fixture(params=["obstore to", "obstore from", "s3fs to", "s3fs from"])
+def pairing(request: pytest.FixtureRequest, tiny: Path, url: str, moto_server: Server) -> Pairing:
+    """To a server and from one, with each client."""
+    client, direction = str(request.param).split()
+    return Pairing(tiny, url, moto_server, client, direction == "to")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_request_may_fail_once(tiny: Path, url: str, moto_server: Server, fault: Kind) -> None:
-    """The first, the second, … the last request of a synchronisation fails: it arrives all the same, whole and once."""
-    with proxy_to(moto_server.endpoint) as counting:
-        options = replace(moto_server, endpoint=counting.endpoint).options()
-        target = open_store(f"{url}/count", storage_options=options, retry=QUICK)
-        count = requests_of(lambda: sync(tiny, target, threads=1), counting)
-    expected = contents(open_store(tiny))
+@pytest.mark.parametrize(
+    ("pairing", "shift"),
+    [("obstore to", 0), ("obstore to", 1), ("obstore from", 0), ("obstore from", 1), ("s3fs to", 0), ("s3fs from", 1)],
+    indirect=["pairing"],
+)
+def test_every_request_may_fail_once(pairing: Pairing, shift: int) -> None:
+    """The first, the second, … the last request of a synchronisation fails, each in two ways (with the slower client in
+    one): it arrives all the same, whole and once.
+    """
+    expected, count = contents(open_store(pairing.tiny)), len(pairing.requests())
 
     for number in range(count):
-        with proxy_to(moto_server.endpoint) as failing:
-            options = replace(moto_server, endpoint=failing.endpoint).options()
-            target = open_store(f"{url}/{number}", storage_options=options, retry=QUICK)
-            failing.seen.clear()
+        fault = FAULTS[(number + 2 * shift) % len(FAULTS)]
+        with proxy_to(pairing.server.endpoint) as failing:
+            source, target = pairing.fresh(failing)
             failing.fail_at(number, fault)
-            summary = sync(tiny, target, threads=1)
-        direct = open_store(f"{url}/{number}", storage_options=moto_server.options())
+            summary = sync(source, target, threads=1)
+            assert failing.count_faults() == 1
         assert summary.complete
-        assert contents(direct) == expected, f"after {fault} at request {number} of {count}"
+        assert pairing.there(target) == expected, f"after {fault} at request {number} of {count}"
+    assert count > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hidden", ["/data/", "/"])
+def test_every_listing_may_be_stale(pairing: Pairing, hidden: str) -> None:
+    """It shows less than there is: what is hidden is copied again or the next time, and nothing is lost."""
+    expected, served = contents(open_store(pairing.tiny)), 0
+    listings = [number for number, path in enumerate(pairing.requests()) if "list-type=2" in path]
+
+    for number in listings:
+        with proxy_to(pairing.server.endpoint) as failing:
+            source, target = pairing.fresh(failing)
+            if pairing.to_server:
+                sync(source, open_store(target.url, storage_options=pairing.server.options()))
+            failing.hidden = hidden
+            failing.fail_at(number, "stale-list")
+            sync(source, target, threads=1, full=True)
+            served += failing.count_faults()
+            sync(source, target)
+        assert pairing.there(target) == expected, f"without {hidden} in the listing at request {number}"
+    assert listings
+    assert served or hidden != "/"
 
 
 @pytest.mark.slow
@@ -191,10 +250,13 @@ def test_a_stale_listing_hides_nothing_for_ever(source: Path, url: str, options:
     sync(origin, target)
     run = small_run(source, seed=7)
     sync(source, origin)
+    proxy.hidden = run
     proxy.fail("stale-list", "GET", "", times=50)
 
     sync(origin, target)
 
+    assert proxy.count_faults() > 0
+    assert run not in target.folders("runs/")
     proxy.faults.clear()
     sync(origin, target)
     assert run in target.folders("runs/")
