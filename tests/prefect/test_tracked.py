@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,3 +291,26 @@ def test_a_store_that_is_away_does_not_change_a_flow(monkeypatch: pytest.MonkeyP
         warnings.simplefilter("always")
         assert pipeline(1) == 2
     assert [each.category for each in caught if "is not tracked" in str(each.message)] == [RuntimeWarning]
+
+
+def test_the_block_is_asked_for_only_where_nothing_else_names_a_store(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its credentials nor its being there matter to a flow with a store of its own, and to its tasks."""
+    monkeypatch.setenv("HINDSIGHT_STORE", "")
+    monkeypatch.setenv("HINDSIGHT_PREFECT_BLOCK", "there-is-none")
+
+    @tracked
+    @task
+    def child(x: int) -> int:
+        return x + 1
+
+    @tracked(store=str(tmp_path / "own"))
+    @flow
+    def parent(x: int) -> int:
+        return child(x)
+
+    assert parent(2) == 3
+
+    found = by_function(str(tmp_path / "own"))
+    assert found["child"].parent == found["parent"].run
