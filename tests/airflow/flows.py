@@ -23,6 +23,11 @@ IS_AIRFLOW_3 = bool(find_spec("airflow")) and version("apache-airflow").split(".
 NAMES = "airflow.sdk" if IS_AIRFLOW_3 else "airflow.providers.common.compat.sdk"
 
 
+def losing(store: Path) -> str:
+    """A command that takes a store in a folder away, whoever writes to it meanwhile: a file stands in its place."""
+    return f"n=0; until [ -f {store} ]; do n=$((n+1)); mv {store} {store}-$n; echo >{store}; done 2>/dev/null"
+
+
 class Flows:
     """Where DAG files are written, and what became of their runs."""
 

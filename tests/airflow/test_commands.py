@@ -16,6 +16,7 @@ from tracker.decorators.places import Place
 from tracker.operators import witness
 from tracker.operators.commands import Child, Work
 
+from tests.airflow.flows import losing
 from tests.code.conftest import Repo
 from tests.servers import free_port
 from tracker.read.catalog import RunView, scan
@@ -138,11 +139,10 @@ def test_a_store_that_is_away(folder: Path) -> None:
 def test_a_store_that_goes_away(folder: Path) -> None:
     """A command that has done its work has not failed."""
     store = folder.parent / "store"
-    child = Child(
-        Work(command=f"rm -r {store}; echo >{store}", folder=str(folder)), PLACE, store=str(store), storage_options={}
-    )
+    child = Child(Work(command=losing(store), folder=str(folder)), PLACE, store=str(store), storage_options={})
 
     assert child.execute(print) == 0
+    assert store.is_file()
 
 
 def test_git_logs_in_as_people_have_set_it_up(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.airflow.flows import IS_AIRFLOW_3, Flows
+from tests.airflow.flows import IS_AIRFLOW_3, Flows, losing
 from tests.airflow.server import Airflow
 from tests.replay.executor_contract import PROBE, TRAIN
 from tests.replay.programs import make_project, program
@@ -105,7 +105,7 @@ def test_a_store_that_goes_away_while_the_job_is_at_work(
     monkeypatch.setenv("SLURM_CONF", cluster.configuration)
     text = f"""
 with DAG("pipeline") as flow:
-    SlurmTrackedOperator(task_id="shell", command="rm -r {flows.store_folder}; echo >{flows.store_folder}",
+    SlurmTrackedOperator(task_id="shell", command={losing(flows.store_folder)!r},
                          job_folder={str(tmp_path / "jobs")!r}, poll_s=0.1)
 """
     assert flows.test(HEAD + text) == {"shell": "success"}
