@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from tests.record import reading
 from tests.record.wayward import Wayward, begin
 from tracker.record.context import set_scope
 from tracker.record.run import Run
-from tracker.store.base import Store
+from tracker.store.base import Store, has
+from tracker.store.documents import Lease, decode
 from tracker.store.keys import SegmentKey, object_key
 from tracker.store.objects import get_object, put_object
 
@@ -216,6 +219,46 @@ def test_the_limit_of_waiting_journals_drops_and_counts(tmp_path: Path) -> None:
     values = reading.values(store, run.id, "x")
     assert 0 < dropped == 2000 - len(values)
     assert values == list(range(len(values)))
+
+
+class Stuck(Wayward):
+    """A store in which segments take as long as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_stuck, self.goes_on = threading.Event(), threading.Event()
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write a key, at some time."""
+        if "/data/" in key:
+            self.is_stuck.set()
+            self.goes_on.wait(60)
+        super().put(key, data)
+
+
+def test_a_flush_that_takes_its_time_lets_no_lease_lapse(tmp_path: Path) -> None:
+    """Neither that of its own run nor those of runs with other stores."""
+    stuck, other = Stuck(), Wayward()
+    quick = {"heartbeat_s": 0.01, "flush_interval_s": 0.01}
+    runs = [begin(store, tmp_path, **quick) for store in (other, stuck)]
+    tracker.log("x", 1)
+    assert stuck.is_stuck.wait(20)
+
+    now, deadline = time.time(), time.monotonic() + 60
+    while any(renewed(run) < now for run in runs):
+        assert time.monotonic() < deadline
+
+    stuck.goes_on.set()
+    for run in runs:
+        run.finish()
+        assert b'"finished"' in run.store.get(f"runs/{run.id}/attempts/{run.attempt}/end.json")
+        assert not has(run.store, f"runs/{run.id}/attempts/{run.attempt}/lease.json")
+
+
+def renewed(run: Run) -> float:
+    """When its last sign of life was."""
+    key = f"runs/{run.id}/attempts/{run.attempt}/lease.json"
+    return decode(run.store.get(key), Lease, key=key).renewed
 
 
 def test_the_background_thread_flushes_and_lives_on(tmp_path: Path) -> None:

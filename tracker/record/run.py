@@ -19,6 +19,7 @@ from tracker.errors import HindsightError, Unavailable
 from tracker.record.background import BACKGROUND
 from tracker.record.context import set_scope
 from tracker.record.failures import ErrorInfo, leave_failure, told_failure
+from tracker.record.heartbeat import Heartbeat
 from tracker.record.identity import Identity, Membership, claim_attempt, claim_document, claim_id, membership
 from tracker.record.log import log
 from tracker.record.recorder import CLOSED, Recorder
@@ -27,19 +28,17 @@ from tracker.record.shard import Shard
 from tracker.record.shipping import Shipper, away
 from tracker.record.spool import spool_for
 from tracker.store import ids, keys
-from tracker.store.base import Store, has
+from tracker.store.base import Store, address_of, has
 from tracker.store.changes import changing, note_change
 from tracker.store.documents import (
     CodeDocument,
     EndDocument,
     InputFile,
-    Lease,
     RunDocument,
     Status,
     decode,
     encode,
 )
-from tracker.store.processes import this_writer
 from tracker.store.recovery import recover
 from tracker.store.shipping import ship_documents, shipping
 
@@ -75,7 +74,6 @@ class Run:
         self.spool = spool_for(store, settings)
         self.started = time.time() if began is None else began
         self._owed, self._owing = int(offline), threading.Lock()
-        self._interrupted = False
         home = self.spool if offline else store
         document = None
         self._rank = identity.rank, os.getpid()
@@ -84,8 +82,10 @@ class Run:
         if member is None:
             self.id, self._pid = claim_id(home, identity, self.spool), os.getpid()
             self.attempt = claim_attempt(home, identity, self.id, began)
+            lease = keys.attempt_document(self.id, self.attempt, "lease")
+            self._heartbeat = Heartbeat(store, lease, settings.heartbeat_s, self._tell_away)
             with self._noted(home, identity):
-                self._renew_lease()  # before the run is seen, so that nobody takes it for a dead one
+                self._heartbeat.beat()  # before the run is seen, so that nobody takes it for a dead one
                 self.document = claim_document(home, identity, self.id, self.started)
         else:
             self.id, self.attempt, self._pid = member.run, member.attempt, _ANOTHER_PROCESS
@@ -109,7 +109,6 @@ class Run:
         self._lock = threading.RLock()
         now = time.monotonic()
         self._due = {
-            "lease": now + settings.heartbeat_s,
             "flush": now + settings.flush_interval_s,
             "system": now + settings.system_interval_s,
             "checksums": now + settings.fsync_interval_s,
@@ -154,13 +153,20 @@ class Run:
         self.recorder.wake, self.recorder.on_fork = BACKGROUND.wake, self._forked
         shard = Shard(self.id, self.attempt, folder, self.settings, self.attempt, self.root)
         self.recorder.attach(shard.fork() if self.is_child else shard)
-        BACKGROUND.add(self)
+        BACKGROUND.add(self, self._lane)
+        if not self.is_child:  # of a remote store beside the rest: a flush may take longer than a lease lasts
+            BACKGROUND.add(self._heartbeat, self._lane if self.shipper.live else f"leases of {self._lane}")
+
+    @property
+    def _lane(self) -> str:
+        """A store that is slow or away holds up the runs that record into it, and no others."""
+        return address_of(self.store)
 
     def _forked(self, recorder: Recorder) -> None:
         """In a forked child with its first record: seal for itself, and leave the run's documents to the parent."""
         self.shipper = self._shipper(is_owner=False, live=self.shipper.live)
         self._lock = threading.RLock()
-        BACKGROUND.add(self)
+        BACKGROUND.add(self, self._lane)
 
     def _shipper(self, *, is_owner: bool, live: bool) -> Shipper:
         """What publishes the records of this process; the attempt of another may have its end before that."""
@@ -198,8 +204,6 @@ class Run:
             return
         for tick in self.ticks:
             tick()
-        if self._is_due("lease", self.settings.heartbeat_s):
-            self._renew_lease()
         if self.sampler and self._is_due("system", self.settings.system_interval_s):
             self._sample(self.sampler)
 
@@ -227,20 +231,12 @@ class Run:
             journal.sync()
         journal.write_checksums()
 
-    def _renew_lease(self) -> None:
-        every_s, marked = self.settings.heartbeat_s, self._interrupted
-        lease = Lease(writer=this_writer(), renewed=time.time(), interval_s=every_s, interrupted=marked)
-        try:
-            self.store.put(keys.attempt_document(self.id, self.attempt, "lease"), encode(lease))
-        except Unavailable as exc:
-            self.recorder.warn_once(away(self.store.url, exc), kind="store")
+    def _tell_away(self, exc: Exception) -> None:
+        self.recorder.warn_once(away(self.store.url, exc), kind="store")
 
     def note_interruption(self) -> None:
-        """A batch system is about to end this process: without an end of its own, the attempt was preempted. Only for
-        the background thread, in one of ``ticks``.
-        """
-        self._interrupted = True
-        self._renew_lease()
+        """A batch system is about to end this process: without an end of its own, the attempt was preempted."""
+        self._heartbeat.interrupt()
 
     def _sample(self, sampler: Sampler) -> None:
         """Log one sample of the machine as an iteration of the loop ``@system``. Only ever called in the background
@@ -307,6 +303,7 @@ class Run:
             self._finish_child(status or self._derive_status())
             return
         BACKGROUND.remove(self)  # before the lock, which its upkeep would take again and again beside a busy writer
+        BACKGROUND.remove(self._heartbeat)
         with self._lock:
             if self.ended is not None:
                 return
@@ -378,7 +375,7 @@ class Run:
         self.put_document("end", end)
 
     def _remove_leftovers(self) -> None:
-        self.store.delete([keys.attempt_document(self.id, self.attempt, "lease")])
+        self._heartbeat.end()
         folder = self.spool.local_path(keys.journal_folder(self.id).rstrip("/"))
         if folder is not None and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
