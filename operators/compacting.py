@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowException, BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 
 class CompactOperator(BaseOperator):  # type: ignore[misc]
     """Merge what readers ask of all runs into few files; returns ``{"runs", "indexed", "open", "written_bytes"}``.
 
     The store is an address, or a connection of type ``hindsight``; by default that of the settings. Safe while runs
-    write, beside other compactions, and when it is killed. Fails when a run's data is damaged, after the rest is done.
+    write, beside other compactions, and when it is killed. Fails when something of a run is damaged, after the rest is
+    done, and is not retried then: because of a document each time, until that is mended; because of a segment once,
+    since a run that was taken in is not read again (``hindsight verify`` reads everything).
 
     ::
 
@@ -46,5 +48,5 @@ class CompactOperator(BaseOperator):  # type: ignore[misc]
         done = tracker.compact(store, full=self.full, grace_s=self.grace_s, storage_options=options)
         if done.problems:
             listed = "; ".join(f"{run}: {why}" for run, why in list(done.problems.items())[:20])
-            raise AirflowException(f"{len(done.problems)} runs could not be read: {listed}")
+            raise AirflowFailException(f"{len(done.problems)} runs could not be read: {listed}")
         return {"runs": done.runs, "indexed": done.indexed, "open": done.open, "written_bytes": done.written_bytes}
