@@ -158,8 +158,12 @@ class Task:
 
     def job(self) -> str:
         """Its only job."""
-        (job,) = set(re.findall(r"(?:submitted|took up) job (\d+)", self.log()))
+        (job,) = self.jobs()
         return job
+
+    def jobs(self) -> set[str]:
+        """All its jobs."""
+        return set(re.findall(r"(?:submitted|took up) job (\d+)", self.log()))
 
     def run(self) -> RunView:
         """Its only run."""
@@ -223,6 +227,23 @@ def test_a_deferred_task_that_is_marked_as_failed(airflow: Airflow, cluster: Clu
     airflow.wait(lambda: cluster.state(task.job()) == "CANCELLED", "the job is not cancelled")
     airflow.wait(lambda: task.run().status == "killed", "the run is still said to run")
     assert task.finished() == "failed"
+
+
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="no Airflow 2 is started")
+def test_a_deferred_task_that_is_cleared(airflow: Airflow, cluster: Cluster, tmp_path: Path) -> None:
+    """Its job is cancelled, and the new try has a job of its own, whichever of the two comes first."""
+    task = Task(airflow, cluster, tmp_path, deferrable=True)
+    task.begun()
+    airflow.wait(lambda: task.instance()["state"] == "deferred", "the task is not deferred")
+    first = task.job()
+
+    body = {"dry_run": False, "dag_run_id": task.run_id, "only_failed": False, "task_ids": ["train"]}
+    airflow.ask("POST", f"/api/v2/dags/{task.dag_id}/clearTaskInstances", body)
+
+    airflow.wait(lambda: cluster.state(first) == "CANCELLED", f"the job is not cancelled: {task.log()}")
+    airflow.wait(lambda: len(task.jobs()) == 2, f"there is no other job: {task.log()}")
+    assert task.finished() == "success", task.log()
+    assert [attempt.status for attempt in task.run().attempts] == ["killed", "finished"]
 
 
 @pytest.mark.skipif(not IS_AIRFLOW_3, reason="no Airflow 2 is started")
