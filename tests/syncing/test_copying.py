@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.parquet
 import pytest
@@ -16,10 +17,15 @@ from tracker.errors import InputError, NotFound, StoreFull
 from tracker.store import keys
 from tracker.store.base import Info, Store
 from tracker.store.documents import CodeFile, Snapshot, encode
+from tracker.store.ids import new_id
 from tracker.store.local import LocalStore
 from tracker.store.objects import get_object, put_object
 from tracker.store.open import open_store
+from tracker.syncing import copying
+from tracker.syncing.carrying import LARGE_AT_A_TIME
+from tracker.syncing.engine import _batches
 from tracker.syncing.stores import sync
+from tracker.syncing.units import Unit
 
 
 @pytest.fixture
@@ -221,6 +227,43 @@ def test_large_objects_pass_through_a_file(source: Path, target: Store) -> None:
     assert keys.object_key(damaged) not in contents(target)
     assert summary.problems.keys() == {keys.object_key(damaged), keys.code_document("1" * 64)}
     assert sound(target)
+
+
+class Counting(LocalStore):
+    """A store that counts how many of its files are open at a time."""
+
+    most = 0
+
+    def open(self, key: str) -> BinaryIO:
+        opened = self.__dict__.setdefault("opened", [])
+        file = super().open(key)
+        opened.append(file)
+        self.most = max(self.most, sum(not each.closed for each in opened))
+        return file
+
+
+def test_few_large_objects_are_in_hand_at_a_time(source: Path, target: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads there are: their files may lie in memory."""
+    monkeypatch.setattr(copying, "IN_MEMORY_BYTES", 1000)
+    opened = Counting(source)
+    for number in range(40):
+        name = f"{number:064}"
+        opened.put(keys.code_document(name), _snapshot(name, put_object(opened, os.urandom(5000))))
+
+    assert sync(opened, target, threads=32).complete
+
+    assert 0 < opened.most <= LARGE_AT_A_TIME
+
+
+def test_runs_with_journals_are_few_at_a_time() -> None:
+    """What is in them is held until all of a batch is published."""
+    open_ones = [Unit(f"runs/{new_id()}/", b"") for _ in range(40)]
+    ended = [Unit(f"runs/{new_id()}/", b"state") for _ in range(40)]
+    listed = [Unit(unit.prefix, b"", [Info("a.journal", 100 << 20)]) for unit in open_ones[:4]]
+
+    assert [len(batch) for batch in _batches(open_ones)] == [16, 16, 8]
+    assert [len(batch) for batch in _batches(ended)] == [40]
+    assert [len(batch) for batch in _batches(listed)] == [2, 2]
 
 
 def _snapshot(name: str, digest: str) -> bytes:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TypeVar, cast
 
 from tracker.errors import BadKey, Corrupt, KeyNotFound
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.holds import Holding
+from tracker.syncing import copying
 from tracker.syncing.catalogue import MAX_DOCUMENT_BYTES, Item, Told, read_document
-from tracker.syncing.copying import copy, put_merged
+from tracker.syncing.copying import put_merged
 from tracker.syncing.summary import Tally
 
 REMOTE_THREADS, LOCAL_THREADS = 16, 8
+LARGE_AT_A_TIME = 4  # payloads that pass through a file, which may lie in memory, too
 
 Given = TypeVar("Given")
 Got = TypeVar("Got")
@@ -32,6 +36,7 @@ class Carrier:
         self._holding = Holding(target)
         local = is_local(source) and is_local(target)
         self._threads = threads or (LOCAL_THREADS if local else REMOTE_THREADS)
+        self._large = threading.Semaphore(LARGE_AT_A_TIME)
         self._pool = ThreadPoolExecutor(self._threads, "hindsight-sync")
 
     def __enter__(self) -> Carrier:
@@ -90,7 +95,7 @@ class Carrier:
         """Copy a payload; whether the target has it now."""
         self._holding.check()
         try:
-            size = item.info.size_bytes if self.dry else copy(self.source, self.target, item)
+            size = item.info.size_bytes if self.dry else self._copy(item)
         except KeyNotFound:
             return False  # sealed, compacted or collected since the listing
         except (Corrupt, BadKey) as exc:
@@ -98,6 +103,10 @@ class Carrier:
             return False
         self.tally.brought(item.key, item.category, size)
         return True
+
+    def _copy(self, item: Item) -> int:
+        with self._large if item.info.size_bytes > copying.IN_MEMORY_BYTES else nullcontext():
+            return copying.copy(self.source, self.target, item)
 
     def put(self, item: Item, data: bytes) -> bool:
         """Bring a document over, merged with what the target has; whether the target changed."""

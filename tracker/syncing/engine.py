@@ -22,6 +22,8 @@ from tracker.syncing.units import There, Unit, survey
 _CHUNK, _CHUNK_BYTES = 256, 32 << 20  # documents that are held in memory while their needs are looked for
 _BATCH_UNITS, _BATCH_KEYS = 64, 20_000
 _KEYS_OF_UNIT = 50  # where they are not listed yet
+_BATCH_JOURNAL_BYTES = 256 << 20  # of open journals, which are held in memory until they are published
+_JOURNALS_OF_UNIT_BYTES = 16 << 20  # where they are not listed yet, and a run may have some
 _ODD = (ArithmeticError, LookupError, TypeError, ValueError)  # what frames that no writer of ours made may lead to
 STRANGER = "no key of this name belongs to a store"
 
@@ -270,12 +272,24 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
 def _batches(units: Iterable[Unit]) -> Iterator[list[Unit]]:
     """Units in groups that are worked on together, small enough to be held in memory."""
     batch: list[Unit] = []
-    size = 0
+    size = journal_bytes = 0
     for unit in units:
+        more = _journal_bytes(unit)
+        if batch and journal_bytes + more > _BATCH_JOURNAL_BYTES:
+            yield batch
+            batch, size, journal_bytes = [], 0, 0
         batch.append(unit)
         size += len(unit.infos) or _KEYS_OF_UNIT
+        journal_bytes += more
         if len(batch) >= _BATCH_UNITS or size >= _BATCH_KEYS:
             yield batch
-            batch, size = [], 0
+            batch, size, journal_bytes = [], 0, 0
     if batch:
         yield batch
+
+
+def _journal_bytes(unit: Unit) -> int:
+    """How many bytes of journals will be read of a unit, or may be, where it does not show its state."""
+    if not unit.infos:
+        return 0 if unit.state else _JOURNALS_OF_UNIT_BYTES
+    return sum(info.size_bytes for info in unit.infos if info.key.endswith(".journal"))
