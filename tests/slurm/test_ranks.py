@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from submitit.core.utils import FailedJobError
 from tracker.decorators import TrackedExecutor
 
 import tracker
+from tests.slurm.cluster import wait_until
 from tests.slurm.conftest import Project
 
 
@@ -28,3 +30,20 @@ def test_ranks_write_one_run(kind: str, project: Project, request: pytest.Fixtur
     assert seen == [10 * rank + step for rank in range(3) for step in range(3)]
     journals = {path.name for path in project.url.glob("runs/*/data/step/*.parquet")}
     assert len(journals) == 3
+
+
+def test_ranks_are_refused_to_resume_and_any_of_them_fails_the_run(project: Project) -> None:
+    """A checkpoint holds the state of the first one."""
+    executor = TrackedExecutor(project.jobs, cluster="local")
+    executor.update_parameters(timeout_min=10, tasks_per_node=2)
+
+    job = executor.submit(project.training.steps, str(project.folder))
+
+    with pytest.raises(FailedJobError, match="several ranks"):
+        job.results()
+    wait_until(lambda: project.runs()[0].status == "failed", project.told)
+    wait_until(lambda: bool(list(project.url.glob("runs/*/attempts/*/failure.json"))), project.told)
+    (run,) = project.runs()
+    end = run.attempts[0].end
+    assert end is not None
+    assert "several ranks" in (end.error or "")
