@@ -37,6 +37,7 @@ class _Pack:
     number: int
     context: list[pa.Field]
     metrics: dict[str, pa.Field]
+    cased: dict[str, str]  # the metrics' names in small letters: to SQL, two that differ in case are one
     loops: list[str]
     groups: list[list[tuple[Piece, str | None, pa.Table]]] = field(default_factory=lambda: [[]])
     rows: int = 0  # in the last group
@@ -81,9 +82,13 @@ class Packer:
             return None  # no writer of ours makes these
         about = about_json(described, piece.key)
         table = piece.read()
-        clashes = set(_OWN) & set(table.column_names)
         loops = described.get("path")
-        if about is None or clashes or not isinstance(loops, list) or not _has_roles(table):
+        if (
+            about is None
+            or _clash([*_OWN, *table.column_names])
+            or not isinstance(loops, list)
+            or not _has_roles(table)
+        ):
             return None
         if (
             table.num_rows > SMALL_ROWS
@@ -112,11 +117,14 @@ class Packer:
         taken = {each.name for each in context}
         for pack in packs:
             fits = all(_told(pack.metrics.get(name, each)) == _told(each) for name, each in metrics.items())
+            fits = fits and all(pack.cased.get(name.lower(), name) == name for name in metrics)
             if fits and len(pack.metrics | metrics) <= MAX_METRIC_COLUMNS and not taken & pack.metrics.keys():
                 pack.metrics |= metrics
+                pack.cased |= {name.lower(): name for name in metrics}
                 return pack
         number = self._numbers[shape] = self._numbers.get(shape, -1) + 1
-        packs.append(_Pack(piece.key.path, shape, number, context, metrics, loops))
+        cased = {name.lower(): name for name in metrics}
+        packs.append(_Pack(piece.key.path, shape, number, context, metrics, cased, loops))
         return packs[-1]
 
     def _flush_full(self) -> None:
@@ -147,6 +155,11 @@ class Packer:
 
 def _has_roles(table: pa.Table) -> bool:
     return all(each.metadata and b"role" in each.metadata for each in table.schema)
+
+
+def _clash(names: list[str]) -> bool:
+    """Whether some are one name to SQL."""
+    return len({name.lower() for name in names}) < len(names)
 
 
 def _told(each: pa.Field) -> tuple[Any, ...]:
