@@ -126,6 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._read_body()
         if fault == "slow-down":
             return self._answer(503, _error("SlowDown", "Please reduce your request rate."))
+        if fault == "full":
+            return self._answer(507, _error("InsufficientStorage", "There is no space left."))
         if fault == "error":
             return self._answer(500, _error("InternalError", "We encountered an internal error."))
         if fault in {"keep-keys", "slow-keys"}:

@@ -18,7 +18,7 @@ from tracker.replay.documents import SliceResult
 from tracker.replay.kinds import ALL_KINDS
 from tracker.store import documents, keys
 from tracker.store.base import Store
-from tracker.store.documents import EndDocument, Launch, Lease, RunDocument, encode
+from tracker.store.documents import EndDocument, Launch, Lease, Removal, RunDocument, encode
 from tracker.store.ids import new_id
 from tracker.store.kinds import Merge
 from tracker.store.memory import MemoryStore
@@ -29,6 +29,7 @@ from tracker.syncing.stores import sync
 
 RUNS = [new_id() for _ in range(3)]
 ATTEMPTS = [new_id() for _ in range(2)]
+MARKS = [new_id() for _ in range(2)]
 LAUNCHES = ["a", "b"]
 
 moments = st.integers(0, 5).map(float)
@@ -115,9 +116,43 @@ def writings(draw: st.DrawFn) -> list[tuple[str, bytes]]:
                 written.append((keys.attempt_document(name, attempt, "lease"), encode(draw(lease))))
             if draw(st.booleans()):
                 written.append((keys.attempt_document(name, attempt, "end"), encode(draw(end))))
+        for number in draw(st.sets(st.sampled_from(MARKS))):
+            mark = documents.Mark(run=name, mark=number, at=0.0, add=(number,))
+            written.append((keys.mark_document(name, number), encode(mark)))
         for text in draw(st.sets(st.sampled_from(LAUNCHES))):
             written.append((keys.launch_document(text), encode(Launch(launch_key=text, run=name))))
     return written
+
+
+removed = st.sets(st.sampled_from(RUNS))
+
+
+@given(writings(), writings(), removed, removed)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_was_removed_from_one_stays_away(
+    one: list[tuple[str, bytes]], other: list[tuple[str, bytes]], gone: set[str], gone_there: set[str]
+) -> None:
+    """And stays in the other; of the runs that both have, both have the same."""
+    given_, stores = set[str](), []
+    for written, lost in ((one, gone), (other, gone_there)):
+        kept = [(key, data) for key, data in written if key.startswith(keys.RUNS) and key.split("/")[1] not in lost]
+        given_.update(key.split("/")[1] for key, _ in kept)
+        told = [(keys.removal_document(name), encode(Removal(run=name, removed=0.0))) for name in lost]
+        stores.append(store_of(kept + told))
+    for source, target in (stores, stores[::-1], stores):
+        sync(source, target)
+
+    first, second = (living(contents(store)) for store in stores)
+    assert set(stores[0].folders(keys.RUNS)) == given_ - gone
+    assert set(stores[1].folders(keys.RUNS)) == given_ - gone_there
+    shared = [f"{keys.RUNS}{name}/" for name in given_ - gone - gone_there]
+    for prefix in shared:
+        assert of_prefix(first, prefix) == of_prefix(second, prefix)
+
+
+def of_prefix(found: dict[str, bytes], prefix: str) -> dict[str, bytes]:
+    """The keys below a prefix."""
+    return {key: data for key, data in found.items() if key.startswith(prefix)}
 
 
 @given(writings(), writings())

@@ -18,7 +18,7 @@ import tracker
 from tests.s3.proxy import Kind, Proxy, proxy_to
 from tests.servers import Server
 from tests.syncing.stores import contents, small_run, sound, tiny_run
-from tracker.errors import Unavailable
+from tracker.errors import StoreFull, Unavailable
 from tracker.store.base import Store
 from tracker.store.open import open_store
 from tracker.store.retry import RetryPolicy
@@ -262,6 +262,25 @@ def test_a_stale_listing_hides_nothing_for_ever(source: Path, url: str, options:
     assert run in target.folders("runs/")
     assert contents(target) == contents(origin)
     assert sound(target)
+
+
+@pytest.mark.parametrize("kind", ["/objects/", "/data/", "/end.json"])
+def test_a_full_server_ends_it_and_the_next_goes_on(
+    source: Path, url: str, options: dict[str, Any], proxy: Proxy, kind: str
+) -> None:
+    """It is told as such and not tried again and again; what had arrived is sound, and is not copied twice."""
+    target = open_store(url, storage_options=options)
+    proxy.fail("full", "PUT", kind, times=1000)
+
+    with pytest.raises(StoreFull):
+        sync(source, target)
+
+    assert proxy.count("PUT", kind) <= 16  # what was on its way
+    proxy.faults.clear()
+    assert sound(target)
+    arrived = contents(target).keys()
+    assert sync(source, target).keys == len(contents(open_store(source)).keys() - arrived)
+    assert contents(target) == contents(open_store(source))
 
 
 KILLED = """
