@@ -52,6 +52,18 @@ for turn in range(3):
             for epoch in tracker.loop("epoch", range(turn, turn + 2)):
                 tracker.log("loss", number + epoch / 10)
 """  # noqa: E501
+REMOVING = """
+import json, sys
+import tracker
+from tracker.store.open import open_store
+from tracker.upkeep.removal import remove_runs
+store, options = sys.argv[1], json.loads(sys.argv[2])
+for turn in range(4):
+    with tracker.run(store=store, storage_options=options, capture=(), launch_key="goes", name="goes") as run:
+        tracker.log("loss", turn)
+    if turn < 3:
+        assert list(remove_runs(open_store(store, storage_options=options), [run.id]).runs) == [run.id]
+"""
 COMPACTING = """
 import json, sys
 from tracker.store.open import open_store
@@ -100,28 +112,31 @@ def test_a_killed_compaction_leaves_a_store_that_answers(tmp_path: Path) -> None
 def test_writers_readers_a_sync_and_two_compactions_at_once(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Readers never fail and never see less than before; in the end all is there, with the index and without it."""
+    """Readers never fail and never see less than before, but for what was removed; in the end all is there, with the
+    index and without it: runs with many attempts, and one that was removed and came back.
+    """
     url, options = address_on(name, request)
     store, other = open_store(url, storage_options=options), open_store(tmp_path / "other")
     fill(other, 5)
     compact(store)
     words = [url, msgspec.json.encode(options).decode()]
-    programs = [[WRITING, *words, str(number)] for number in range(2)] + [[COMPACTING, *words]] * 2
+    programs = [[WRITING, *words, str(number)] for number in range(2)]
+    programs += [[REMOVING, *words], [COMPACTING, *words], [COMPACTING, *words]]
     environment = os.environ | {"HINDSIGHT_SPOOL": str(tmp_path / "spool")}
     started = [subprocess.Popen([sys.executable, "-c", *each], env=environment) for each in programs]
     sync(other, store)
     seen, deadline = 0, time.monotonic() + 300
     while any(process.poll() is None for process in started) and time.monotonic() < deadline:
-        found = len(runs(store))
+        found = sum(view.document.name != "goes" for view in runs(store))
         assert found >= seen
         seen = found
         dataframe(store, "loss")
-    assert [process.wait(60) for process in started] == [0] * 4
+    assert [process.wait(60) for process in started] == [0] * 5
 
     assert answers(store, tables=False) == answers(without_index(store), tables=False)
     compact(store, grace_s=0)
     assert answers(store, tables=False) == answers(without_index(store), tables=False)
-    assert len(runs(store)) == 5 + 3
+    assert len(runs(store)) == 5 + 3 + 1
     assert all(view.located is not None for view in scan_index(store) or [])
 
 
