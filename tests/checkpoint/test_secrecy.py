@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import tracker
 from tracker.checkpoint.invocations import CapturedCall
 from tracker.store.ids import new_id
 from tracker.store.open import open_store
@@ -98,6 +99,22 @@ def test_what_only_sounds_like_a_secret_is_kept(value: Any) -> None:
     call = CapturedCall.of({"value": value}, is_entry=True)
 
     assert (call.missing, set(call.trees)) == ({}, {"value"})
+
+
+def test_variables_with_secrets_are_in_no_checkpoint(tmp_path: Path) -> None:
+    """Neither settings that a loop reads, at any depth, nor a variable of such a name that it changes."""
+    half, options, weights, api_key = "hunter", {"db": {"password": "hunter2"}}, [0.0], ""
+    with (
+        tracker.run(store=str(tmp_path / "store"), capture=(), checkpoints="all"),
+        tracker.checkpointing(weights=weights),
+    ):
+        for epoch in tracker.loop("epoch", range(2)):
+            weights[0] += len(options) + len(api_key)
+            api_key = half + str(epoch + 2)
+
+    assert list((tmp_path / "store").glob("runs/*/checkpoints/*/*.json"))
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "store").rglob("*") if path.is_file())
+    assert b"hunter2" not in everything
 
 
 def test_half_a_secret_is_not_shown_either() -> None:

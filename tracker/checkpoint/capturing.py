@@ -27,7 +27,7 @@ class Capturing:
     """One capture of any number of values, which keeps what they share: call `take` for each, under its name.
 
     Not for several threads at once. ``max_bytes`` bounds all values together. ``registered``: objects by name whose
-    state is captured elsewhere, so that values only refer to them. ``refuse_secrets``: a value with one has no tree.
+    state is captured elsewhere, so that values only refer to them.
     """
 
     def __init__(
@@ -37,9 +37,8 @@ class Capturing:
         max_bytes: int | None = None,
         allow_pickle: bool = False,
         registered: Mapping[str, Any] = _NOTHING,
-        refuse_secrets: bool = False,
     ) -> None:
-        self._tensors, self._refuses = tensors, refuse_secrets
+        self._tensors, self._refuses = tensors, False
         self._room = sys.maxsize if max_bytes is None else max_bytes
         self._allow_pickle = allow_pickle
         self._registered = {id(value): name for name, value in registered.items()}
@@ -47,12 +46,14 @@ class Capturing:
         self._open: set[int] = set()
         self._name, self._count, self._depth, self._is_object, self._is_root = "", 0, 0, False, False
 
-    def take(self, value: Any, name: str = "", *, is_object: bool = False) -> Tree:
+    def take(self, value: Any, name: str = "", *, is_object: bool = False, refuse_secrets: bool = False) -> Tree:
         """The tree of a value; ``Uncapturable`` names the part that has none, and then nothing of it is kept.
 
         ``is_object``: the value is a registered object itself, so it is written out even though it is registered, and
         instances of any class with a plain ``__dict__`` inside of it are written with their attributes.
+        ``refuse_secrets``: a value with one anywhere inside has no tree.
         """
+        self._refuses = refuse_secrets
         before, room = len(self._tensors), self._room
         self._name, self._count, self._depth, self._is_object, self._is_root = name, 0, 0, is_object, is_object
         try:

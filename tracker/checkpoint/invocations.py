@@ -78,7 +78,7 @@ class CapturedCall:
     def of(cls, arguments: Mapping[str, Any], *, hidden: tuple[str, ...] = (), is_entry: bool) -> CapturedCall:
         """Copy the arguments; those that are ``hidden`` (``self``) are not shown. Takes as long as copying takes."""
         found = cls(is_entry)
-        capturing = Capturing(found.tensors, max_bytes=MAX_BYTES, allow_pickle=True, refuse_secrets=True)
+        capturing = Capturing(found.tensors, max_bytes=MAX_BYTES, allow_pickle=True)
         for name, value in arguments.items():
             if name not in hidden:
                 found.shown[name] = masked(name, value)
@@ -96,7 +96,7 @@ class CapturedCall:
             self.missing[name] = "holds a secret, which is not recorded"
             return
         try:
-            self.trees[name] = capturing.take(value, name)
+            self.trees[name] = capturing.take(value, name, refuse_secrets=True)
         except Uncapturable as exc:
             self.missing[name] = mask_text(str(exc))
         except Exception as exc:  # noqa: BLE001  an object that cannot be looked at; the others are kept all the same

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -13,6 +14,8 @@ from tracker.errors import Uncapturable
 from tracker.secrets import is_secret_name, mask_text
 
 _MAX_BYTES = 1 << 16  # longer ones are data: looking for a key in them would take long, and find one by chance
+_NEVER = (int, float, complex, type, FunctionType, ModuleType)
+_BARE = {dict, list, tuple, set, frozenset}
 _SECRET_KINDS = {"pydantic": "Secret", "pydantic_settings": "Secret", "prefect": "Block"}
 """Package -> what the name of a class in it has that keeps credentials, also where nothing in an instance looks so."""
 
@@ -23,17 +26,21 @@ def refuse_secret(value: Any, path: str) -> None:
         raise Uncapturable(path, type(value).__name__, "holds a secret, which is not recorded")
 
 
+class _Looking(pickle.Pickler):
+    """Is asked for a name of every object that it writes, and has none."""
+
+    path = ""
+
+    def persistent_id(self, part: Any) -> None:
+        refuse_secret(part, self.path)
+
+
 def pickled_without_secrets(value: Any, path: str) -> bytes:
     """The value's pickle; ``Uncapturable`` where something that goes into it shows a secret."""
-
-    class Looking(pickle.Pickler):
-        """Is asked for a name of every object that it writes, and has none."""
-
-        def persistent_id(self, part: Any) -> None:
-            refuse_secret(part, path)
-
     buffer = io.BytesIO()
-    Looking(buffer, protocol=5).dump(value)
+    looking = _Looking(buffer, protocol=5)
+    looking.path = path
+    looking.dump(value)
     return buffer.getvalue()
 
 
@@ -42,11 +49,9 @@ def _holds_secret(value: Any) -> bool:
         return mask_text(value) != value
     if isinstance(value, bytes | bytearray):
         return len(value) <= _MAX_BYTES and _holds_secret(value.decode("latin-1"))
-    if isinstance(value, type | FunctionType | ModuleType | int | float | complex) or value is None:
+    if value is None or isinstance(value, _NEVER):
         return False
-    if any(_keeps_secrets(kind) for kind in type(value).__mro__):
-        return True
-    return any(_is_secret(name, item) for name, item in _named(value))
+    return _keeps_secrets(type(value).__mro__) or any(_is_secret(name, item) for name, item in _named(value))
 
 
 def _named(value: Any) -> Iterable[tuple[Any, Any]]:
@@ -57,20 +62,21 @@ def _named(value: Any) -> Iterable[tuple[Any, Any]]:
         yield from zip(value._fields, value, strict=False)
     elif isinstance(value, tuple | list) and len(value) == 2 and isinstance(value[0], str):
         yield value[0], value[1]  # a header: ("Authorization", "…")
-    yield from attributes(value)
+    if type(value) not in _BARE:
+        yield from attributes(value)
 
 
 def _is_secret(name: Any, value: Any) -> bool:
     name = name.decode("latin-1") if isinstance(name, bytes) else name
+    if not isinstance(name, str) or not is_secret_name(name, value):
+        return False
     is_empty = isinstance(value, str | bytes | tuple | list | Mapping) and not value
-    return isinstance(name, str) and not is_empty and not _is_array(value) and is_secret_name(name, value)
+    is_array = hasattr(type(value), "shape") and hasattr(type(value), "dtype")  # weights may be called `class_token`
+    return not (is_empty or is_array)
 
 
-def _is_array(value: Any) -> bool:
-    """Weights may well be called ``class_token``."""
-    return hasattr(type(value), "shape") and hasattr(type(value), "dtype")
-
-
-def _keeps_secrets(kind: type) -> bool:
-    mark = _SECRET_KINDS.get(kind.__module__.partition(".")[0])
-    return mark is not None and mark in kind.__name__
+@lru_cache(maxsize=1024)
+def _keeps_secrets(bases: tuple[type, ...]) -> bool:
+    """Whether one of these is a class of those packages."""
+    marks = ((_SECRET_KINDS.get(base.__module__.partition(".")[0]), base.__name__) for base in bases)
+    return any(mark is not None and mark in name for mark, name in marks)
