@@ -57,3 +57,15 @@ def test_doctor_says_how_to_repair(hindsight: Call, monkeypatch: pytest.MonkeyPa
     assert ended.code == 3
     assert "fix" in ended.out
     assert "s3cr3tvalue" not in ended.out + ended.err
+
+
+def test_an_attempt_without_an_end_is_told(hindsight: Call, store: Path, ids: list[str]) -> None:
+    """It is no error, but nobody says that everything is there."""
+    (end,) = (store / "runs" / ids[0]).rglob("end.json")
+    end.unlink()
+
+    ended = hindsight("verify", "--store", store)
+
+    assert ended.code == 0
+    assert f"unfinished: {end.relative_to(store)}" in ended.out
+    assert "everything is there" not in ended.out

@@ -164,6 +164,7 @@ def _print(report: Report, limit: int) -> None:
         say(f"{len(report.problems) - len(shown)} more: --limit 0 shows all", "dim")
     if report.ok:
         harmless = f", {counted(len(report.problems), 'harmless key')} told above" if report.problems else ""
-        say(f"everything is there and as it was written{harmless}", "green")
+        is_all = not any(problem.kind == "unfinished" for problem in report.problems)
+        say(f"{'everything is there and' if is_all else 'what is there is'} as it was written{harmless}", "green")
     else:
         say(f"{counted(len(report.problems), 'problem')}", "red")
