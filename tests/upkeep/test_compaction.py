@@ -24,6 +24,7 @@ from tracker.store.documents import EndDocument, Lease, encode
 from tracker.store.memory import MemoryStore
 from tracker.store.open import open_store
 from tracker.store.processes import this_writer
+from tracker.upkeep import compact_merging
 from tracker.upkeep.compaction import compact, horizon_of
 from tracker.upkeep.removal import remove_runs
 
@@ -209,6 +210,20 @@ def test_many_small_batches_become_one(memory: Store) -> None:
     assert kept > len(list(memory.list(keys.INDEX_RUNS))) == 2
     assert len(located(memory)) == 9
     assert answers(memory) == answers(without_index(memory))
+
+
+def test_batches_of_which_nothing_counts_go_however_large(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only rows that are written again are counted where batches are merged."""
+    monkeypatch.setattr(compact_merging, "MOST_ROWS", 3)
+    for _ in range(3):
+        for number in range(2):
+            log_run(memory, epoch(number))
+        compact(memory)
+
+    compact(memory, full=True, grace_s=0)
+
+    assert len(list(memory.list(keys.INDEX_RUNS))) == 2  # the new one, and the one that says which are replaced
+    assert len(located(memory)) == 6
 
 
 def test_a_dry_run_writes_nothing(memory: Store) -> None:

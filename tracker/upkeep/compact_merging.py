@@ -50,7 +50,7 @@ def choose(index: Index) -> list[Batch]:
         if len(batches) + bool(found) >= FACTOR:
             found += batches
     found += [batch for batch in index.batches.values() if batch not in found and _is_worn(index, batch)]
-    return _up_to(found, MOST_ROWS)
+    return _up_to(index, found, MOST_ROWS)
 
 
 def _dead(index: Index, batch: Batch) -> int:
@@ -62,12 +62,13 @@ def _is_worn(index: Index, batch: Batch) -> bool:
     return dead == len(batch.runs) or (dead >= _WORTH_ROWS and dead > _DEAD_SHARE * len(batch.runs))
 
 
-def _up_to(batches: Sequence[Batch], most: int) -> list[Batch]:
+def _up_to(index: Index, batches: Sequence[Batch], most: int) -> list[Batch]:
     found, rows = [], 0
     for batch in batches:
-        if rows + len(batch.runs) <= most:
+        kept = len(batch.runs) - _dead(index, batch)
+        if rows + kept <= most:
             found.append(batch)
-            rows += len(batch.runs)
+            rows += kept
     return found
 
 
