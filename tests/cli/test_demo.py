@@ -70,7 +70,7 @@ def test_what_is_shown(shown: tuple[Path, str]) -> None:
         "  cd out/digits\n",
     ):
         assert text in out
-    assert re.search(r"^replayed in [\d.]+ s; running them in full took [\d.]+ s$", out, re.MULTILINE)
+    assert re.search(r"^replayed in \d.*; running them in full took \d.*$", out, re.MULTILINE)
     assert out.count("  exact  ") == 3
     assert out.count("    exact\n") == 6
 
