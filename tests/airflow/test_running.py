@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import tracker
 from tests.airflow.server import Airflow
@@ -30,6 +35,24 @@ with DAG("watched", tags=["watched"], schedule=None) as dag:
     shell = BashOperator(task_id="shell", bash_command="echo {{ run_id }}")
     wait = Wait(task_id="wait")
     shell >> wait
+"""
+FORKED = """
+from airflow.sdk import DAG, task
+
+with DAG("forked", schedule=None) as dag:
+    @task
+    def loaded():
+        import sys
+        return "pyarrow.parquet" in sys.modules and "tracker.record.capture" in sys.modules
+    loaded()
+"""
+STARTING = """
+import sys
+from airflow.jobs.job import Job
+from tracker.operators import listener
+
+listener.on_starting(component=Job.__new__(Job))
+print("pyarrow.parquet" in sys.modules)
 """
 LINKED = """
 from airflow.sdk import DAG, task
@@ -67,6 +90,34 @@ def runs_of(airflow: Airflow, dag_id: str) -> dict[str | None, RunView]:
     """What the store has of a DAG's tasks."""
     views = scan(open_store(airflow.home / "store"))
     return {view.document.name: view for view in views if f"dag:{dag_id}" in view.document.tags}
+
+
+def test_workers_are_forked_with_what_runs_need(airflow: Airflow) -> None:
+    """The scheduler has imported it, so a task that nobody tracks finds it there."""
+    airflow.add("forked.py", FORKED)
+    run_id = airflow.trigger("forked")
+
+    assert airflow.finished("forked", run_id) == {"": "success", "loaded": "success"}
+    assert airflow.xcom("forked", run_id, "loaded") in (True, "true"), "the scheduler imported nothing"
+
+
+@pytest.mark.parametrize(
+    ("option", "program", "expected"),
+    [
+        ("preload", "scheduler", True),
+        ("listener", "triggerer", False),
+        (None, "scheduler", False),
+    ],
+)
+def test_who_imports_ahead(option: str | None, program: str, expected: bool) -> None:
+    """A scheduler, where the configuration has the listener or asks for it."""
+    settings = {} if option is None else {f"AIRFLOW__HINDSIGHT__{option.upper()}": "True"}
+    own = {name: text for name, text in os.environ.items() if not name.startswith("AIRFLOW__HINDSIGHT__")}
+    command = [sys.executable, "-c", STARTING, program]
+
+    done = subprocess.run(command, env=own | settings, capture_output=True, text=True, timeout=120)
+
+    assert done.stdout.split()[-1:] == [str(expected)], done.stderr
 
 
 def test_the_listener_in_a_worker(airflow: Airflow) -> None:
