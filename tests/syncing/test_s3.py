@@ -113,7 +113,8 @@ def test_a_changed_run_costs_requests_of_its_own(
 
     summary = sync(tmp_path / "store", url, target_options=options)
 
-    assert proxy.count("PUT", "") == summary.keys + 1  # a hold, while the target's own objects are relied on
+    put = {path for method, path, _ in proxy.seen if method == "PUT"}  # one that a busy server lost is sent again
+    assert len(put) == summary.keys + 1  # a hold, while the target's own objects are relied on
     assert len(proxy.seen) - summary.keys <= 12
 
 
