@@ -13,7 +13,10 @@ from tests.record import reading
 from tests.record.scripts import read, run_script
 from tracker.errors import BadSetting, HindsightError
 from tracker.read.catalog import scan
+from tracker.record.identity import Identity, claim_document
 from tracker.record.lifecycle import active_run
+from tracker.store.ids import new_id
+from tracker.store.memory import MemoryStore
 from tracker.store.open import open_store
 from tracker.store.recovery import recover
 
@@ -322,3 +325,28 @@ def test_a_run_that_cannot_begin_does_not_stay_open(tmp_path: Path, monkeypatch:
     found = {run.name: run for run in scan(open_store(tmp_path / "store"))}
     assert {name: run.status for name, run in found.items()} == {"one": "failed", "two": "finished"}
     assert (found["one"].summary, found["two"].summary) == ({}, {"a": 1})
+
+
+class Removing(MemoryStore):
+    """A run goes between two looks at it."""
+
+    def get(self, key: str) -> bytes:
+        """Once it is gone when it is asked for."""
+        if self.has_run:
+            self.has_run = False
+            self.delete([key])
+        return super().get(key)
+
+    has_run = True
+
+
+def test_a_run_that_is_removed_while_it_is_claimed_is_made_anew() -> None:
+    """It was there when it was to be created, and is gone when it is read."""
+    store, run = Removing("removed-while-claimed"), new_id()
+    identity = Identity(project="p", script="train.py", run=run)
+    claim_document(store, identity, run, 1.0)
+
+    claimed = claim_document(store, identity, run, 2.0)
+
+    assert claimed.created == 2.0
+    assert claim_document(store, identity, run, 3.0) == claimed

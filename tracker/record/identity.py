@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tracker.config import Settings
-from tracker.errors import Corrupt, KeyExists, NotFound, Unavailable
+from tracker.errors import Corrupt, KeyExists, KeyNotFound, NotFound, StoreUnavailable, Unavailable
 from tracker.store import ids, keys
 from tracker.store.base import Store
 from tracker.store.documents import Launch, RunDocument, decode, encode
@@ -22,6 +22,7 @@ NAME_VARIABLE = "HINDSIGHT_NAME"
 PARENT_VARIABLE = "HINDSIGHT_PARENT_RUN"  # the run that started this process
 SHARD_VARIABLE = "HINDSIGHT_SHARD_OF"  # the attempt that workers of multiprocessing belong to
 _HANDED = "hindsight-storage-options"
+_CLAIMS = 3
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,11 +120,13 @@ def claim_document(store: Store, identity: Identity, run: str, now: float) -> Ru
         tags=identity.tags,
     )
     key = keys.run_document(run)
-    try:
-        store.create(key, encode(document))
-    except KeyExists:
-        return decode(store.get(key), RunDocument, key=key)
-    return document
+    for _ in range(_CLAIMS):
+        with suppress(KeyExists):
+            store.create(key, encode(document))
+            return document
+        with suppress(KeyNotFound):  # its run is being removed at this moment
+            return decode(store.get(key), RunDocument, key=key)
+    raise StoreUnavailable(f"{key} of {store.url} comes and goes: is something else than Hindsight writing there?")
 
 
 def take_variable(name: str) -> str | None:

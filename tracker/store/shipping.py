@@ -159,7 +159,8 @@ def ship_documents(store: Store, source: Store, run: str, failed: Failed) -> lis
 def _ship_documents(store: Store, source: Store, run: str, failed: Failed) -> list[str]:
     checkpoints = [info.key for info in source.list(keys.checkpoints_folder(run))]
     attempts = [info.key for info in source.list(keys.attempts_folder(run))]
-    waiting = sorted([keys.run_document(run), *attempts, *checkpoints], key=lambda key: key.endswith("/end.json"))
+    # A removal that meets this sees the attempt before it sees the run.
+    waiting = sorted([*attempts, *checkpoints, keys.run_document(run)], key=lambda key: key.endswith("/end.json"))
     shipped = []
     with shipping(store, source, failed):  # what they name, also what was written since that was done last
         for key in waiting:
