@@ -39,7 +39,7 @@ _DESCRIBES = _words(
     id ids count counts length len type types size dim dims limit level index idx embedding embeddings budget
     dropout file path dir folder name policy ttl expiry expires expired enabled required field prompt stdin sock
     socket method mode ratio prob strategy merging mixing pooling mask masks loss acc accuracy shift position
-    positions per rate rates weight weights
+    positions per rate rates weight weights pattern freq freqs frequency frequencies
     """
 )
 _HARMLESS_TOKENS = _words(

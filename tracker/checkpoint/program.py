@@ -15,7 +15,6 @@ from tracker.checkpoint.generators import capture_generators, restore_generators
 from tracker.checkpoint.manifest import FrameState, Manifest
 from tracker.checkpoint.objects import give_object, take_object
 from tracker.checkpoint.restoring import Restoring
-from tracker.checkpoint.secrecy import refuse_secret
 from tracker.checkpoint.tensors import TensorData
 from tracker.checkpoint.tree import MISSING, Tree
 from tracker.checkpoint.variables import (
@@ -135,9 +134,7 @@ def _capture_variables(
             may_be_view = not (is_registered or is_presumed or name in (state.kept or ()))
             if may_be_view and _is_view(value, arrays):
                 raise Uncapturable(name, type(value).__name__, "is a view of another array")
-            if not is_registered:
-                refuse_secret({name: value}, name)
-            state.values[name] = capturing.take(value, _part(number, state, name), refuse_secrets=is_presumed)
+            state.values[name] = capturing.take(value, _part(number, state, name))
         except Uncapturable as exc:
             if not is_presumed:
                 state.missing[name] = str(exc)

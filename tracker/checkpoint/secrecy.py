@@ -1,11 +1,13 @@
-"""Whether a value that is about to be kept shows a secret; asked of every part of it, also of what pickle writes."""
+"""Whether an argument that is to be kept shows a secret; asked of every part of it, also of what pickle writes."""
 
 from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import islice
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -15,6 +17,9 @@ from tracker.secrets import is_secret_name, mask_text
 
 _MAX_BYTES = 1 << 16  # longer ones are data: looking for a key in them would take long, and find one by chance
 _NEVER = (int, float, complex, type, FunctionType, ModuleType)
+_CREDENTIAL = re.compile(r"[^<\[\s](?:\S{19,}|(?=\S*\d)\S{5,})")
+"""What a text looks like that opens something; words and special tokens of a text's own, such as ``<pad>``, do not."""
+_LOOKED_AT = 1000  # items of one container
 _BARE = {dict, list, tuple, set, frozenset}
 _SECRET_KINDS = {"pydantic": "Secret", "pydantic_settings": "Secret", "prefect": "Block"}
 """Package -> what the name of a class in it has that keeps credentials, also where nothing in an instance looks so."""
@@ -51,6 +56,8 @@ def _holds_secret(value: Any) -> bool:
         return len(value) <= _MAX_BYTES and _holds_secret(value.decode("latin-1"))
     if value is None or isinstance(value, _NEVER):
         return False
+    if isinstance(value, dict) and any(_holds_secret(key) for key in list(value) if isinstance(key, str | bytes)):
+        return True
     return _keeps_secrets(type(value).__mro__) or any(_is_secret(name, item) for name, item in _named(value))
 
 
@@ -70,9 +77,21 @@ def _is_secret(name: Any, value: Any) -> bool:
     name = name.decode("latin-1") if isinstance(name, bytes) else name
     if not isinstance(name, str) or not is_secret_name(name, value):
         return False
-    is_empty = isinstance(value, str | bytes | tuple | list | Mapping) and not value
+    return _could_be_one(
+        value, is_certain=is_secret_name(name, 0)
+    )  # else a name such as `token`, which has two meanings
+
+
+def _could_be_one(value: Any, *, is_certain: bool) -> bool:
+    """Numbers, arrays and empty places are no secrets; under a name of two meanings a word is a word."""
+    if isinstance(value, str | bytes):
+        text = value.decode("latin-1") if isinstance(value, bytes) else value
+        return bool(text) and (is_certain or _CREDENTIAL.fullmatch(text) is not None)
+    if isinstance(value, Mapping | tuple | list | set | frozenset):
+        items = value.values() if isinstance(value, Mapping) else value
+        return any(_could_be_one(item, is_certain=is_certain) for item in islice(items, _LOOKED_AT))
     is_array = hasattr(type(value), "shape") and hasattr(type(value), "dtype")  # weights may be called `class_token`
-    return not (is_empty or is_array)
+    return is_certain and value is not None and not isinstance(value, _NEVER) and not is_array
 
 
 @lru_cache(maxsize=1024)
