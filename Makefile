@@ -7,7 +7,7 @@ OTHERS := $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python $(HOME)/.pyenv/ve
           $(shell command -v python3.12 2>/dev/null) $(shell command -v python3.13 2>/dev/null)
 OTHER_VERSIONS := $(sort $(foreach python,$(OTHERS),$(shell $(python) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)))
 
-.PHONY: help demo test test-all test-airflow airflow-environment test-airflow2 .test-airflow2 test-prefect test-slurm slurm-packages quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
+.PHONY: help demo test test-python test-engines test-all test-airflow airflow-environment test-airflow2 .test-airflow2 test-prefect test-slurm slurm-packages quick lint types bench clean $(addprefix test-,$(OTHER_VERSIONS))
 
 help:
 	@echo "make demo    train at three commits, ask all three for a metric that none logged, draw demo-output/accuracy.png"
@@ -48,9 +48,16 @@ types:
 quick: $(VENV)/test-ready
 	$(BIN)/python $(PYTEST) -m 'not slow and not s3'
 
-# One after the other: each uses all cores. `make --keep-going test` tells of all failures and not of the first alone.
-.NOTPARALLEL: test
-test: lint test-all $(addprefix test-,$(OTHER_VERSIONS)) test-airflow test-airflow2 test-prefect test-slurm
+# Two rows beside each other: what computes, and the engines, whose tests mostly wait. `make --keep-going test` tells of
+# all failures and not of the first alone.
+test: $(BIN)/uv slurm-packages
+	$(MAKE) --no-print-directory -j 2 --output-sync=line test-python test-engines
+
+test-python:
+	$(MAKE) --no-print-directory -j 1 lint test-all $(addprefix test-,$(OTHER_VERSIONS))
+
+test-engines:
+	$(MAKE) --no-print-directory -j 1 test-airflow test-airflow2 test-prefect test-slurm
 
 test-all: $(VENV)/test-ready
 	$(BIN)/python $(PYTEST)
