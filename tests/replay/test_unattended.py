@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.code.conftest import Repo
 from tests.replay.recorded import Project
 from tracker.errors import InputError
-from tracker.read.catalog import scan
+from tracker.read.catalog import RunView, scan
 from tracker.replay.asking import Replay, execute
 from tracker.replay.documents import Plan, PlannedRun, Question, Slice
 from tracker.replay.planning import write_plan
 from tracker.replay.summary import settle, watch_of
 from tracker.replay.unattended import plan_within, read_question, trim, why_nothing
 from tracker.replay.watching import MOST_TRIES, find_new_probes
+from tracker.store import keys
+from tracker.store.documents import encode
 from tracker.store.open import open_store
 
 # A run with the seed 0 goes on until its standard input ends.
@@ -133,7 +136,10 @@ def test_a_budget_that_no_run_fits_into_says_so(tmp_path: Path) -> None:
         planned, watch = planned_once(project, max_cpu_hours=0.0)
         settle(project.store, watch, failed=False)
 
-    assert why_nothing(planned) == "no run can be asked now: 1 of them: left out by max_cpu_hours=0"
+    assert (
+        why_nothing(planned)
+        == "no run can be asked now: 1 of them: left out by max_cpu_hours=0, which it exceeds alone"
+    )
     assert is_new(project)
 
 
@@ -155,6 +161,43 @@ def test_a_run_that_goes_on_is_asked_when_it_has_ended(tmp_path: Path) -> None:
             assert not is_new(project)
 
 
+def test_a_run_that_goes_on_keeps_no_other_failing(tmp_path: Path) -> None:
+    """Another one fails whenever it is asked: it has its tries, and the one that goes on is asked when it has ended."""
+    project = recorded(tmp_path, 1)
+    with project.start("--kwargs", "seed=0") as process:
+        code_of_latest(project, after=1)
+        push(project, "1 / (seed - 1)")
+        states = [ask_once(project) for _ in range(MOST_TRIES + 1)]
+        process.communicate("now", timeout=60)
+
+    assert states == [["failed"]] * MOST_TRIES + [[]]
+    assert is_new(project)
+    assert ask_once(project) == ["exact"]
+    assert not is_new(project)
+
+
+def test_a_run_that_never_fits_into_the_budget_waits_for_no_turn() -> None:
+    """Else another one, which fails whenever it is asked, would be asked for ever."""
+    fits = trim(plan(), max_cpu_hours=0.5)
+
+    assert [run.tried for run in fits.runs] == [True] * 3
+    assert [run.tried for run in trim(plan(), max_cpu_hours=1.5).runs] == [False] * 3
+
+
+def test_a_run_without_any_code_is_not_waited_for(tmp_path: Path) -> None:
+    """Unless it has just begun: its code may still come."""
+    project = recorded(tmp_path, 1)
+    with project.start("--kwargs", "seed=0", HINDSIGHT_CAPTURE="inputs") as process:
+        view = start_of_latest(project, after=1)
+        push(project, "seed")
+        assert len(planned_once(project)[0].later) == 1
+        document = replace(view.document, created=view.document.created - 3600.0)
+        project.store.put(keys.run_document(view.run), encode(document))
+
+        assert not planned_once(project)[0].later
+        process.communicate("now", timeout=60)
+
+
 def test_a_smaller_budget_leaves_the_plan_of_another_alone(tmp_path: Path) -> None:
     """Three runs are planned, and are at work; who asks for one of them gets a replay of its own."""
     project = recorded(tmp_path, 1, 2, 3)
@@ -167,6 +210,17 @@ def test_a_smaller_budget_leaves_the_plan_of_another_alone(tmp_path: Path) -> No
     assert small.id != large.id
     assert [len(each.plan.slices) for each in (large, small)] == [3, 1]
     assert planned_once(project, max_runs=3)[0].id == large.id, "it is taken up where the budget has room for it"
+
+
+def start_of_latest(project: Project, *, after: int) -> RunView:
+    """The run that comes after so many, once its start is there."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        runs = scan(project.store)
+        if len(runs) > after and runs[-1].start is not None:
+            return runs[-1]
+        time.sleep(0.05)
+    raise AssertionError("no run begins")
 
 
 def code_of_latest(project: Project, *, after: int) -> str:

@@ -42,7 +42,7 @@ class PlannedRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     skipped: str | None = None  # why nothing of this run is executed
     needless: bool = False  # it is skipped because the store has its answer
     later: bool = False  # it is skipped for now: it is still running, or beyond the budget
-    tried: bool = False  # as the budget left it out, an earlier replay of the question had had it, without an answer
+    tried: bool = False  # as the budget left it out, an earlier replay had had it, without an answer; or it never fits
     forward_s: float = 0.0  # how long the run itself took
 
 

@@ -30,6 +30,8 @@ from tracker.store.documents import CodeDocument, decode, encode
 from tracker.store.holds import relying
 from tracker.store.objects import put_object
 
+_CODE_S = 900.0  # after its start, a run that has no code yet may still get it
+
 
 @dataclass(frozen=True)
 class _Probed:
@@ -163,7 +165,8 @@ class _Planner:
     def _will_be_asked(self, view: RunView, attempt: AttemptView | None, obstacle: str | None) -> bool:
         """Whether a run that goes on can be asked once it has ended: what its code has already it logs itself."""
         if attempt is None or attempt.code is None:
-            return not any(one.code for one in view.attempts)  # it may still be written
+            is_new = time.time() - view.started.timestamp() < _CODE_S
+            return is_new and not any(one.code for one in view.attempts)  # it may still be written
         return obstacle is None and bool(self._probe(attempt.code).propagation.diff)
 
     def _probe(self, code: CodeDocument) -> _Probed:

@@ -55,7 +55,7 @@ def watch_of(probes: NewProbes | None, planned: Replay) -> dict[str, Any] | None
 
 def settle(store: Store, watch: Mapping[str, Any] | None, *, failed: bool) -> None:
     """Remember that the probes of a look were asked. While there are runs that nobody has asked yet, they stay new."""
-    if watch is None or watch["unasked"]:
+    if watch is None or (watch["unasked"] and not failed):
         return
     probes = NewProbes(
         repository=watch["repository"],
@@ -64,4 +64,5 @@ def settle(store: Store, watch: Mapping[str, Any] | None, *, failed: bool) -> No
         labels=tuple(watch["labels"]),
         look=watch["look"],
     )
-    settle_probes(store, probes, answered=not failed and not watch["left_out"])
+    answered = not failed and not watch["left_out"]
+    settle_probes(store, probes, answered=answered, unasked=bool(watch["unasked"]))

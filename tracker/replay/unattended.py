@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tracker.errors import InputError
-from tracker.replay.asking import Replay, earlier_plans, plan_replay, versions
+from tracker.replay.asking import Replay, earlier_plans, plan_replay, read_replay, versions
 from tracker.replay.branches import branch_files
 from tracker.replay.documents import Plan, PlannedRun, Question
 from tracker.replay.questions import ask
@@ -73,17 +73,20 @@ def _listed(value: Any, separator: str | None = ",") -> list[str]:
 def plan_within(store: Store, asked: Asked, params: Mapping[str, Any]) -> Replay:
     """The plan of a question within the budget ``max_runs`` and ``max_cpu_hours``; ``later`` has what it leaves out.
 
-    The latest runs come first, and behind them those that an earlier replay of the question has had. A replay that was
-    stopped is taken up as it was planned, where all of it is within the budget.
+    The latest runs come first, and behind them those that an earlier replay of the question has had; those have had
+    their tries where the probes say so. A replay that was stopped is taken up as it was planned, where all of it is
+    within the budget.
     """
+    again = asked.probes is None or asked.probes.ask_again
 
     def cut(plan: Plan, tried: Collection[tuple[str, str]] = ()) -> Plan:
-        return trim(plan, tried=tried, max_runs=params.get("max_runs"), max_cpu_hours=params.get("max_cpu_hours"))
+        budget = {name: params.get(name) for name in ("max_runs", "max_cpu_hours")}
+        return trim(plan, tried=tried, again=again, **budget)
 
     def shorten(plan: Plan) -> Plan:
-        if cut(plan) == plan:
+        if again and cut(plan) == plan:
             return plan
-        return cut(plan, {version for earlier in earlier_plans(store, plan) for version in versions(earlier)})
+        return cut(plan, {version for earlier in earlier_plans(store, plan) for version in _had(store, earlier, again)})
 
     return plan_replay(
         store,
@@ -97,16 +100,27 @@ def plan_within(store: Store, asked: Asked, params: Mapping[str, Any]) -> Replay
     )
 
 
+def _had(store: Store, earlier: Plan, again: bool) -> set[tuple[str, str]]:
+    """The runs that an earlier replay had; without ``again`` those that failed: it may have been stopped before."""
+    if again:
+        return versions(earlier)
+    replay = read_replay(store, earlier.replay)
+    failed = {run.run for run in earlier.runs if replay.state(run) == "failed"}
+    return {version for version in versions(earlier) if version[0] in failed}
+
+
 def trim(
     plan: Plan,
     *,
     tried: Collection[tuple[str, str]] = (),
+    again: bool = True,
     max_runs: int | None = None,
     max_cpu_hours: float | None = None,
 ) -> Plan:
     """The plan with the latest runs that fit into a budget, those in ``tried`` last; of a run all slices, or none.
 
-    So a run that fails whenever it is asked keeps none from being asked.
+    So a run that fails whenever it is asked keeps none from being asked. Nor does one wait for its turn that never
+    fits; without ``again`` those in ``tried`` are left out for good.
     """
 
     def is_tried(run: PlannedRun) -> bool:
@@ -117,16 +131,28 @@ def trim(
     hours = 0.0
     for run in sorted((run for run in reversed(plan.runs) if run.skipped is None), key=is_tried):
         cost = sum(piece.estimate_s for piece in plan.slices_of(run.run)) / _SECONDS_PER_HOUR
-        over_runs = max_runs is not None and len(kept) >= max_runs
-        over_hours = max_cpu_hours is not None and hours + cost > max_cpu_hours
-        if over_runs or over_hours:
-            reason = "left out by " + (f"max_runs={max_runs}" if over_runs else f"max_cpu_hours={max_cpu_hours:g}")
-            left[run.run] = msgspec.structs.replace(run, skipped=reason, later=True, tried=is_tried(run))
+        reason = _beyond(max_runs, max_cpu_hours, runs=len(kept), hours=hours, cost=cost)
+        if is_tried(run) and not again:
+            left[run.run] = msgspec.structs.replace(run, skipped="it was asked before, without an answer")
+        elif reason is not None:
+            never_fits = max_cpu_hours is not None and cost > max_cpu_hours
+            left[run.run] = msgspec.structs.replace(run, skipped=reason, later=True, tried=never_fits or is_tried(run))
         else:
             kept.add(run.run)
             hours += cost
     runs = tuple(left.get(run.run, run) for run in plan.runs)
     return msgspec.structs.replace(plan, runs=runs, slices=tuple(piece for piece in plan.slices if piece.run in kept))
+
+
+def _beyond(max_runs: int | None, max_cpu_hours: float | None, *, runs: int, hours: float, cost: float) -> str | None:
+    """Why a run is beyond a budget of which other runs have used so much."""
+    if max_cpu_hours is not None and cost > max_cpu_hours:
+        return f"left out by max_cpu_hours={max_cpu_hours:g}, which it exceeds alone"
+    if max_runs is not None and runs >= max_runs:
+        return f"left out by max_runs={max_runs}"
+    if max_cpu_hours is not None and hours + cost > max_cpu_hours:
+        return f"left out by max_cpu_hours={max_cpu_hours:g}"
+    return None
 
 
 def why_nothing(replay: Replay) -> str:

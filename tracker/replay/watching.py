@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 import msgspec
 
@@ -28,7 +29,8 @@ MOST_TRIES = 3  # of a name that some run does not answer: a run that fails does
 class Look(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``watches/<branch>/<look>.json``: what was asked after a look at a branch; never changed.
 
-    ``settled`` are names that are not new any more, ``open`` those that some run has not answered yet.
+    ``settled`` are names that are not new any more, ``open`` those that some run has not answered yet, ``failing``
+    those that stay new because there are runs which nobody has asked, and that some other run has failed to answer.
     """
 
     look: str
@@ -37,6 +39,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commit: str
     settled: tuple[str, ...] = ()
     open: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class NewProbes:
     names: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()  # what `names` log, as the store remembers it
     sources: Mapping[str, str] = field(default_factory=dict)
+    ask_again: bool = True  # runs that had them without answering; else only those that nobody has asked
     look: str = field(default_factory=ids.new_id, compare=False)  # the id of this look
 
 
@@ -80,18 +84,20 @@ def find_new_probes(
         names=tuple(new.values()),
         labels=tuple(new),
         sources=found.sources,
+        ask_again=bool(new.keys() - _tried_often(each.failing for each in looks)),
     )
 
 
-def settle_probes(store: Store, found: NewProbes, *, answered: bool = True) -> None:
+def settle_probes(store: Store, found: NewProbes, *, answered: bool = True, unasked: bool = False) -> None:
     """Remember that these were asked, so that they are not new any more. Writes one small document, atomically.
 
-    With ``answered=False`` (a slice failed) they are found again, ``MOST_TRIES`` times in all. Of one look only the
-    first word counts, so doing this again is harmless. Where runs are left for later nothing is to be remembered.
-    Two who do this at once do not disturb each other.
+    With ``answered=False`` (a slice failed) they are found again, ``MOST_TRIES`` times in all. Where there are runs
+    that nobody has asked (``unasked``) they stay new for those, and the runs that had them are asked again as many
+    times. Of one look only the first word counts, so doing this again is harmless. Two who do this at once do not
+    disturb each other.
     """
     if found.labels:
-        part = {"settled" if answered else "open": found.labels}
+        part = {"settled" if answered else "failing" if unasked else "open": found.labels}
         with suppress(KeyExists):
             _note(store, found.repository, found.branch, found.commit, look=found.look, **part)
 
@@ -109,10 +115,11 @@ def read_looks(store: Store, repository: str, branch: str) -> list[Look]:
 
 def _settled(looks: Iterable[Look]) -> set[str]:
     looks = list(looks)
-    tries = Counter(label for each in looks for label in each.open)
-    return {label for each in looks for label in each.settled} | {
-        label for label, count in tries.items() if count >= MOST_TRIES
-    }
+    return {label for each in looks for label in each.settled} | _tried_often(each.open for each in looks)
+
+
+def _tried_often(tries: Iterable[Iterable[str]]) -> set[str]:
+    return {label for label, count in Counter(chain.from_iterable(tries)).items() if count >= MOST_TRIES}
 
 
 def _note(
@@ -124,6 +131,7 @@ def _note(
     look: str,
     settled: Collection[str] = (),
     open: Collection[str] = (),
+    failing: Collection[str] = (),
 ) -> None:
     document = Look(
         look=look,
@@ -132,6 +140,7 @@ def _note(
         commit=commit,
         settled=tuple(sorted(settled)),
         open=tuple(sorted(open)),
+        failing=tuple(sorted(failing)),
     )
     store.create(keys.watch_document(repository, branch, look), encode(document))
 
