@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tracker.decorators.arguments import Binding
+from tracker.decorators.handed import handed_to
 from tracker.decorators.places import Ending, Place, current_place, status_of
 
 from tracker.checkpoint.invocations import shown
@@ -52,9 +53,11 @@ class Tracking:
             place = current_place()
             around = active_run()
             if around is None or _is_elsewhere(place, around):
+                options = handed_to(self.function)
+                tracking = self if options is None else Tracking(self.function, **options)
                 if place is not None and place.rank:
-                    return _RankCall(self, place)
-                return _RunCall(self, args, kwargs, place, around)
+                    return _RankCall(tracking, place)
+                return _RunCall(tracking, args, kwargs, place, around)
             if around.awaits_call:
                 return _TaskCall(self, args, kwargs, around, place)
             return _NestedCall(self, args, kwargs)
@@ -139,8 +142,9 @@ class _NestedCall(_ScopedCall):
         recorder = outer[0]
         name = _free_name(outer, tracking.name)
         frame = Frame(outer, "loop", name)
+        noted = list(tracking.binding.columns(tracking.name, args, kwargs))  # asks the arguments, which may raise
         super().__init__(tracking, recorder.begin(frame, recorder.count_iteration(outer, name), None))
-        for column, value in tracking.binding.columns(tracking.name, args, kwargs):
+        for column, value in noted:
             _tried(column, partial(log, column, value))
 
     def end(self, exc: BaseException | None) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from tracker.decorators.handed import handing, merged
 from tracker.decorators.places import adapted
 
 from tracker.errors import BadName, InputError
@@ -100,10 +102,15 @@ def _decorate(function: Any, *, options: dict[str, Any]) -> Any:
 def _wrap(function: Callable[..., Any], *, options: dict[str, Any]) -> Callable[..., Any]:
     inner = getattr(function, "__hindsight_tracking__", None)
     if inner is not None:  # above and below an orchestrator's decorator: once is enough, and the outer options win
-        given = {name: value for name, value in options.items() if value is not None}
-        if not given:
+        if all(value is None for value in options.values()):
             return function
-        function, options = inner.function, {"name": inner.given_name, **inner.options, **given}
+        if inspect.ismethod(function):
+            return MethodType(_wrap(function.__func__, options=options), function.__self__)
+        options = merged({"name": inner.given_name, **inner.options}, options)
+        base: Callable[..., Any] = inner.function
+        if getattr(function, "__dict__", {}).get("__wrapped__") is not base:
+            return _handing(function, base, options)
+        function = base
     tracking = _Tracked(function, **_checked(options))
     if inspect.isasyncgenfunction(function):
         wrapper = _async_generator(function, tracking)
@@ -116,6 +123,15 @@ def _wrap(function: Callable[..., Any], *, options: dict[str, Any]) -> Callable[
     wrapper = functools.wraps(function)(wrapper)
     wrapper.__hindsight_tracking__ = tracking  # type: ignore[attr-defined]
     remember(function, wrapper)
+    return wrapper
+
+
+def _handing(function: Callable[..., Any], inner: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """Another decorator stands on the tracked function, and copied our mark: what it does has to stay."""
+    tracking = _Tracked(inner, **_checked(options))
+    wrapper = handing(function, inner, options)
+    if wrapper is not function:
+        wrapper.__hindsight_tracking__ = tracking  # type: ignore[attr-defined]
     return wrapper
 
 
