@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import tracker
 from tests.syncing.stores import contents, copy_of, project_store, report_of, small_run, sound
 from tracker.code.verification import check_snapshot
 from tracker.store import keys
-from tracker.store.base import Store
+from tracker.store.base import Info, Store
+from tracker.store.documents import Lease, RankFailure, Removal, encode
+from tracker.store.local import LocalStore
 from tracker.store.open import open_store
+from tracker.store.processes import this_writer
 from tracker.syncing.stores import sync
+from tracker.upkeep.lost_keys import lost_keys
+from tracker.upkeep.removal import finish_removals
 from tracker.upkeep.repair import NOT_THERE, Repaired, repair
 
 
@@ -139,6 +147,41 @@ def test_every_lost_segment_comes_back(store: Store, whole: Path) -> None:
     assert contents(store) == wanted
 
 
+def test_the_failure_of_a_rank_comes_back(store: Store, whole: Path, tmp_path: Path) -> None:
+    """Without it the attempt seems to have finished, and nothing else tells."""
+    other = open_store(copy_of(whole, tmp_path / "other"))
+    key = next(key for key in contents(other) if key.endswith("/end.json")).replace("/end.json", "/failure.json")
+    other.put(key, encode(RankFailure(rank=1, ended=2e9, exit_code=1)))
+
+    assert repaired(store, other).repaired == [key]
+
+
+@pytest.mark.parametrize("interval_s", [0.0, 1e9])
+def test_the_end_of_a_killed_attempt_comes_back(store: Store, whole: Path, interval_s: float) -> None:
+    """Recovery wrote it beside the lease, which stays; one that still shows signs of life has no end yet."""
+    end = next(key for key in contents(store) if key.endswith("/end.json"))
+    elsewhere = msgspec.structs.replace(this_writer(), host="elsewhere", boot="another")
+    lease = Lease(writer=elsewhere, renewed=time.time() - 1e6, interval_s=interval_s)
+    store.put(end.replace("/end.json", "/lease.json"), encode(lease))
+    store.delete([end])
+
+    assert repaired(store, open_store(whole)).repaired == ([] if interval_s else [end])
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_what_an_interrupted_removal_left_is_not_filled_up(store: Store, whole: Path, is_seen: bool) -> None:
+    """What was fetched would say that somebody wants the run, and the removal would never be finished."""
+    run = store.folders(keys.RUNS)[0]
+    store.put(keys.removal_document(run), encode(Removal(run=run, removed=time.time())))
+    gone = [info.key for info in store.list(keys.run_folder(run)) if info.key.endswith((".parquet", "/end.json"))]
+    store.delete(gone if is_seen else [keys.run_document(run), *gone])
+
+    repaired(store, open_store(whole))
+
+    assert finish_removals(store) == [run]
+    assert not list(store.list(keys.run_folder(run)))
+
+
 def test_what_was_copied_while_a_run_went_on_is_not_counted_twice(tmp_path: Path) -> None:
     """The other store has the first half as a segment of its own."""
     source, other = tmp_path / "source", tmp_path / "other"
@@ -164,3 +207,17 @@ def test_a_sound_store_is_only_read(store: Store, whole: Path) -> None:
 
     assert not found.repaired
     assert set(store.list()) == before
+
+
+def test_all_runs_are_listed_at_once(store: Store, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing for each run of a large store, on either side, would take hours."""
+    listed, real = list[str](), LocalStore.list
+
+    def listing(self: LocalStore, prefix: str = "") -> Iterator[Info]:
+        listed.append(prefix)
+        return real(self, prefix)
+
+    monkeypatch.setattr(LocalStore, "list", listing)
+    assert not list(lost_keys(store, open_store(whole)))
+
+    assert sorted(listed) == [keys.REMOVED, keys.RUNS, keys.RUNS]

@@ -269,10 +269,10 @@ def _is_running(store: Store, own: Belongings) -> bool:
     signs = [info for info in own.infos if info.key.startswith(keys.attempts_folder(own.run))]
     ended = {info.key for info in signs if info.key.endswith("/end.json")}
     leases = [info for info in signs if info.key.endswith("/lease.json")]
-    return any(info.key.replace("/lease.json", "/end.json") not in ended and _goes_on(store, info) for info in leases)
+    return any(info.key.replace("/lease.json", "/end.json") not in ended and goes_on(store, info) for info in leases)
 
 
-def _goes_on(store: Store, info: Info) -> bool:
+def goes_on(store: Store, info: Info) -> bool:
     """Whether the attempt of a lease is running."""
     try:
         lease = decode(store.get(info.key), Lease, key=info.key)
