@@ -311,6 +311,23 @@ def test_orphans_and_strangers_do_no_harm(store: LocalStore) -> None:
     assert report.problems[3].size_bytes == 12
 
 
+def test_copies_by_hand_do_no_harm(store: LocalStore) -> None:
+    """A folder beside that of a run or an attempt belongs to nothing, whatever is in it."""
+    (run,) = store.folders("runs/")
+    (attempt,) = store.folders(f"runs/{run}/attempts/")
+    shutil.copytree(store.root / f"runs/{run}", store.root / f"runs/{run}.bak")
+    start = store.get(f"runs/{run}/attempts/{attempt}/start.json")
+    for key in (f"runs/{run}/attempts/bak/start.json", "runs/foo/attempts/start.json", "runs/foo/attempts/a/end.json"):
+        store.put(key, start)
+    imitated = f"runs/{'z' * 26}/attempts/{'z' * 26}/end.json"  # looks like a document, and is nobody's
+    store.put(imitated, store.get(f"runs/{run}/attempts/{attempt}/end.json"))
+
+    report = verify(store)
+
+    assert report.ok
+    assert {problem.kind for problem in report.problems} == {"unknown"}
+
+
 def test_a_launch_under_a_wrong_name_is_named(store: LocalStore) -> None:
     """A pointer that says another launch key than its name would hand a run to a stranger."""
     wrong = launch_document("job/2")

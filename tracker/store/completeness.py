@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from tracker.store import keys
+from tracker.store.ids import is_id
 from tracker.store.inspection import Finding, Problem
 from tracker.store.keys import JournalKey, SegmentKey
 from tracker.store.segments import uncovered
@@ -21,10 +22,10 @@ def lost_values(findings: Sequence[Finding], is_there: Callable[[str], bool]) ->
     """
     counted, doubtful = _values(findings)
     for finding in findings:
-        parts = finding.info.key.split("/")
-        if finding.values is None or parts[-1] != "end.json":
+        ended = _attempt_of(finding.info.key, "end.json")
+        if finding.values is None or ended is None:
             continue
-        run, attempt = parts[1], parts[3]
+        run, attempt = ended
         found = counted.get((run, attempt), 0)
         if found >= finding.values or (run, attempt) in doubtful or not is_there(keys.run_document(run)):
             continue
@@ -65,14 +66,22 @@ def unfinished_attempts(findings: Sequence[Finding], is_there: Callable[[str], b
     found = {finding.info.key for finding in findings}
     journals = {(key.run, key.attempt) for key in map(JournalKey.parse, found) if key is not None}
     for key in sorted(found):
-        parts = key.split("/")
-        if parts[0] != "runs" or parts[2:3] != ["attempts"] or parts[-1] != "start.json":
+        started = _attempt_of(key, "start.json")
+        if started is None:
             continue
-        end, lease = (keys.attempt_document(parts[1], parts[3], name) for name in ("end", "lease"))
-        if lease in found or (parts[1], parts[3]) in journals or is_there(end) or not is_there(key):
+        end, lease = (keys.attempt_document(*started, name) for name in ("end", "lease"))
+        if lease in found or started in journals or is_there(end) or not is_there(key):
             continue
         detail = "it has neither an end nor a sign of life; the end was lost, or a copy of the run is not complete"
         yield Problem("unfinished", end, detail)
+
+
+def _attempt_of(key: str, name: str) -> tuple[str, str] | None:
+    """The run and the attempt whose document of this name it is; ``None`` for others, such as copies by hand."""
+    match key.split("/"):
+        case ["runs", run, "attempts", attempt, last] if last == name and is_id(run) and is_id(attempt):
+            return run, attempt
+    return None
 
 
 def unneeded_payloads(findings: Sequence[Finding]) -> Iterator[Problem]:

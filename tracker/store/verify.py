@@ -196,10 +196,10 @@ def _incomplete_runs(findings: list[Finding], present: _Present) -> Iterator[Pro
     expected: dict[str, int] = defaultdict(int)
     for finding in findings:
         parts = finding.info.key.split("/")
-        if parts[0] != "runs" or finding.category == "other":
+        if parts[0] != "runs" or finding.category == "other" or not ids.is_id(parts[1]):
             continue
         expected[keys.run_document(parts[1])] += finding.info.size_bytes
-        if parts[2] == "attempts":
+        if parts[2] == "attempts" and ids.is_id(parts[3]):
             expected[keys.attempt_document(parts[1], parts[3], "start")] += finding.info.size_bytes
     for key, size in expected.items():
         if key not in present:
