@@ -12,10 +12,11 @@ from uuid import UUID
 
 from tracker.decorators.prefect_stores import hand_over
 
-from tracker.errors import BadSetting, MissingExtra, Unavailable
+from tracker.errors import BadSetting, HindsightError, MissingExtra, Unavailable
 from tracker.replay.documents import Plan
 from tracker.replay.executors import OnResult, patience_s
 from tracker.replay.following import follow
+from tracker.secrets import mask_text
 from tracker.store import keys
 from tracker.store.base import Store
 
@@ -166,9 +167,21 @@ def _server() -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, RuntimeError) as exc:
-        if isinstance(exc, RuntimeError) and not isinstance(exc.__cause__, httpx.HTTPError):
+        error = exc.__cause__ if isinstance(exc, RuntimeError) else exc
+        if not isinstance(error, httpx.HTTPError):
             raise
+        if isinstance(error, httpx.HTTPStatusError) and _is_refusal(error.response.status_code):
+            answer = mask_text(f"{error.response.status_code} {error.response.text:.300}")
+            raise HindsightError(
+                f"the Prefect server refuses {error.request.method} {error.request.url.path}: {answer}; where it does "
+                "not know you, see PREFECT_API_URL and PREFECT_API_KEY (or PREFECT_API_AUTH_STRING)"
+            ) from exc
         raise Unavailable(f"the Prefect server does not answer: {type(exc).__name__}: {exc}") from exc
+
+
+def _is_refusal(status: int) -> bool:
+    """Whether asking again would be answered in the same way."""
+    return 400 <= status < 500 and status not in (408, 429)
 
 
 def _minutes(seconds: float) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,7 +30,7 @@ from tests.prefect.test_replay import TASKS, with_probes
 from tests.replay import executor_contract as contract
 from tests.replay.programs import make_project, program, truth
 from tests.servers import free_port
-from tracker.errors import BadSetting, Unavailable
+from tracker.errors import BadSetting, HindsightError, Unavailable
 from tracker.replay import executors
 from tracker.replay.documents import Plan, Question
 from tracker.store.base import Store
@@ -176,6 +178,38 @@ def test_a_server_that_does_not_answer_is_told(deployment: str, monkeypatch: pyt
 
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}), pytest.raises(Unavailable):
         prefect_executor.execute_on_prefect(open_store("memory://any"), EMPTY, [0], on_result=print)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A server that does not know who asks."""
+
+    def do_GET(self) -> None:
+        self.send_error(401)
+
+    def do_POST(self) -> None:
+        self.send_error(401)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("deployment", ["hindsight_replay/any", ""])
+def test_a_server_that_refuses_is_told(deployment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its answer, and as something that waiting does not mend."""
+    monkeypatch.setenv(prefect_executor.DEPLOYMENT_VARIABLE, deployment)
+    answering = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=answering.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{answering.server_port}/api"
+    try:
+        with (
+            temporary_settings({PREFECT_API_URL: address}),
+            pytest.raises(HindsightError, match=r"refuses.* 401") as told,
+        ):
+            prefect_executor.execute_on_prefect(open_store("memory://any"), EMPTY, [0], on_result=print)
+    finally:
+        answering.shutdown()
+        answering.server_close()
+    assert not isinstance(told.value, Unavailable)
 
 
 def test_a_server_that_is_started_anew_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
