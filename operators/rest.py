@@ -17,6 +17,7 @@ from tracker.errors import BadSetting, HindsightError, Unavailable
 
 _TIMEOUT_S = 60.0
 _PATIENCE_S = 60.0
+_BROKEN_OFF = (json.JSONDecodeError, UnicodeDecodeError)  # of JSON that ends too early
 
 
 @dataclass
@@ -102,7 +103,7 @@ class AirflowApi:
         request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
         try:
             return _answer(request)
-        except (OSError, http.client.HTTPException, ValueError) as exc:  # ValueError: JSON that ends too early
+        except (OSError, http.client.HTTPException, *_BROKEN_OFF) as exc:
             raise Unavailable(f"Airflow at {self.url} does not answer: {type(exc).__name__}: {exc}") from exc
 
     def _expect(self, status: int, answer: Any, what: str) -> None:
@@ -115,7 +116,13 @@ class AirflowApi:
 def _answer(request: urllib.request.Request) -> tuple[int, Any]:
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-            return answer.status, json.loads(answer.read() or b"null")
+            body, kind = answer.read(), answer.headers.get("Content-Type", "application/json")
+            if body and "json" not in kind.lower():
+                raise BadSetting(
+                    f"{request.full_url} answers with {kind!r} and not with JSON: it is no API server of Airflow 3, or "
+                    "a proxy before it wants a login; expected the server's own address, or a token for the proxy"
+                )
+            return answer.status, json.loads(body or b"null")
     except urllib.error.HTTPError as exc:
         with exc:
             return exc.code, exc.read().decode("utf-8", "replace")

@@ -52,6 +52,22 @@ def test_an_answer_that_breaks_off_is_asked_for_again() -> None:
     assert seen == ["/api/v2/dags/training/dagRuns/first"] * 2
 
 
+def test_a_page_instead_of_an_answer_is_told_at_once() -> None:
+    """As of a proxy in between that wants a login: asking again would not help."""
+    seen = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.path)
+        request.send_response(200)
+        request.send_header("Content-Type", "text/html; charset=utf-8")
+        request.end_headers()
+        request.wfile.write(b"<html>Who are you?</html>")
+
+    with serving(answer) as url, pytest.raises(BadSetting, match=r"text/html.*no API server of Airflow 3"):
+        AirflowApi(url, token="given").state("training", "first")
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("token", [None, "given"])
 def test_another_server_is_told(token: str | None) -> None:
     """Airflow 2, for example, has neither these pages nor those tokens."""
