@@ -46,7 +46,9 @@ def track_function(task: Any, options: dict[str, Any]) -> bool:
 
 def open_run(ti: Any, options: dict[str, Any] | None = None) -> Run:
     """A run for a task instance whose operator is no Python function; ``options`` are those of ``@tracked``."""
-    task, place, given = ti.task, place_of(ti), dict(options or {})
+    task, place = ti.task, place_of(ti)
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    configured = {} if "store" in given else configured_store()
     file = Path(getattr(task.dag, "fileloc", "") or os.getcwd())
     root = project_root(file.parent)
     script = file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
@@ -58,7 +60,7 @@ def open_run(ti: Any, options: dict[str, Any] | None = None) -> Run:
         root=root,
         entry=Entry(kind="interactive", script=script),  # a DAG file does nothing by itself
     )
-    run = begin_run(origin, {**configured_store(), **given})
+    run = begin_run(origin, {**configured, **given})
     for name in getattr(task, "template_fields", ()):
         value = getattr(task, name, None)
         if value is not None:

@@ -79,13 +79,13 @@ class TrackedOperator(StoreOperator):
         assert self.python_callable is not None
         url, options = self._address()
         given: dict[str, Any] = {
-            "run_name": self.run_name,
-            "project": self.project,
-            "tags": tuple(self.tags),
+            "run_name": self.run_name or None,
+            "project": self.project or None,
+            "tags": tuple(self.tags) or None,
             "store": url,
-            "storage_options": options,
+            "storage_options": options,  # also where there are none: those of another store are not for this one
         }
-        function = tracked(**{name: value for name, value in given.items() if value})(self.python_callable)
+        function = tracked(**given)(self.python_callable)
         named = accepted(self.python_callable, self.op_args, self.op_kwargs, context)
         try:
             return result_of(function(*self.op_args, **named))
@@ -128,12 +128,15 @@ class TrackedOperator(StoreOperator):
 
         from tracker.config import load_settings
 
-        own = getattr(self.python_callable, "__hindsight_tracking__", None)
-        if self.hindsight_conn_id is None and own is not None and own.options.get("store"):
-            given = {name: own.options.get(name) for name in ("store", "storage_options")}
-            settings = load_settings(overrides={name: value for name, value in given.items() if value})
+        tracking = getattr(self.python_callable, "__hindsight_tracking__", None)
+        if self.hindsight_conn_id is not None or tracking is None:
+            return HindsightHook(self.hindsight_conn_id).address
+        own = {name: tracking.options.get(name) for name in ("store", "storage_options")}
+        if own["store"]:
+            settings = load_settings(overrides=own)
             return settings.store, settings.storage_options
-        return HindsightHook(self.hindsight_conn_id).address
+        url, options = HindsightHook().address
+        return url, options if own["storage_options"] is None else own["storage_options"]
 
     def _tell(self, ti: Any, run: str | None = None) -> None:
         """Leave the id of the run, and the link to it. Where they cannot be left, that changes nothing for the task."""

@@ -11,8 +11,8 @@ def tracked(operator: Any = None, /, **options: Any) -> Any:
     """The operator, every try of which is an attempt of a run; ``options`` are those of ``@tracked``.
 
     Operators of a Python function call it tracked: arguments, result and what it logs are recorded, and past runs can
-    be asked. Of others the rendered fields are recorded, how they ended, and what their code logs. Functions, and what
-    ``@task`` made, are decorated.
+    be asked. Of others the rendered fields are recorded, how they ended, and what their code logs. Those that make a
+    run themselves, as all of this package do, stay as they are. Functions, and what ``@task`` made, are decorated.
 
     ::
 
@@ -28,7 +28,7 @@ def tracked(operator: Any = None, /, **options: Any) -> Any:
         return decorate(**options)(operator) if options else decorate(operator)
     from tracker.operators.capturing import track_function
 
-    if not track_function(operator, options):
+    if not track_function(operator, options) and not getattr(operator, "hindsight_managed", False):
         _watch(operator, options)
     operator.hindsight_managed = True
     return operator

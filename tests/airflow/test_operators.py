@@ -75,6 +75,69 @@ with DAG("pipeline") as flow:
     assert ti.xcom_pull(task_ids="train", key="hindsight_run") == run.run
 
 
+def test_callables_with_a_decorator_and_methods(flows: Flows) -> None:
+    """Tracked already, they do all that they did; ``tracked`` above the operator makes no second run of it."""
+    text = (
+        HEAD
+        + """
+import functools
+
+def doubled(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return 2 * function(*args)
+    return wrapper
+
+class Model:
+    @tracked
+    def fit(self, lr):
+        return lr
+
+    twice = doubled(fit)
+
+with DAG("pipeline") as flow:
+    tracked(TrackedOperator(task_id="method", python_callable=Model().fit, op_args=[1]))
+    tracked(TrackedOperator(task_id="decorated", python_callable=Model().twice, op_args=[1], run_name="named"))
+    tracked(TrackedOperator(task_id="shell", command="true"))
+"""
+    )
+    dag_run = flows.load(text).test()
+
+    given = {ti.task_id: (str(ti.state), ti.xcom_pull(task_ids=ti.task_id)) for ti in dag_run.get_task_instances()}
+    assert given.pop("shell")[0] == "success"
+    assert given == {"method": ("success", 1), "decorated": ("success", 2)}
+    runs = {run.document.name: (run.arguments, len(run.attempts)) for run in scan(flows.store)}
+    assert runs == {"method": ({"lr": 1}, 1), "named": ({"lr": 1}, 1), "shell": ({}, 1)}
+    assert len(scan(flows.store)) == 3
+
+
+def test_a_store_gets_no_credentials_of_another(flows: Flows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the callable's own nor the environment's; a configured connection is not asked where a store is named."""
+    monkeypatch.delenv("HINDSIGHT_STORE")
+    monkeypatch.setenv("HINDSIGHT_STORAGE_OPTIONS", '{"key": "environment"}')
+    monkeypatch.setenv("AIRFLOW__HINDSIGHT__CONN_ID", "nowhere")
+    monkeypatch.setenv("AIRFLOW_CONN_PLAIN", json.dumps({"conn_type": "hindsight", "host": str(flows.store_folder)}))
+    text = (
+        HEAD
+        + f"""
+from tracker.record.lifecycle import active_run
+
+@tracked(store="s3://theirs/store", storage_options={{"key": "key", "secret": "hunter2"}})
+def train():
+    return active_run().settings.storage_options
+
+with DAG("pipeline") as flow:
+    TrackedOperator(task_id="train", python_callable=train, hindsight_conn_id="plain")
+    tracked(BashOperator(task_id="shell", bash_command="true"), store={str(flows.store_folder)!r})
+"""
+    )
+    dag_run = flows.load(text).test()
+
+    (given,) = (ti.xcom_pull(task_ids="train") for ti in dag_run.get_task_instances() if ti.task_id == "train")
+    assert given == {}
+    assert {name: run.status for name, run in flows.runs().items()} == {"train": "finished", "shell": "finished"}
+
+
 def test_a_store_that_is_away(flows: Flows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The task does its work, and links to a run that waits in the spool."""
     options = {"endpoint_url": f"http://127.0.0.1:{free_port()}", "key": "key", "secret": "hunter2"}
