@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.parquet
 import pytest
@@ -15,17 +17,20 @@ import pytest
 import tracker
 from tests.conftest import remote
 from tracker.checkpoint.manifest import read_manifest
-from tracker.errors import NotFound
+from tracker.code.verification import check_snapshot
+from tracker.errors import NotFound, StoreUnavailable
 from tracker.replay.documents import SliceResult
 from tracker.replay.kinds import ALL_KINDS
 from tracker.store import objects
 from tracker.store.base import Store
 from tracker.store.documents import CodeFile, EndDocument, Launch, Snapshot, decode, encode
+from tracker.store.durable import translated
 from tracker.store.ids import new_id
 from tracker.store.keys import SegmentKey, code_document, data_folder, launch_document, object_key
 from tracker.store.local import LocalStore
 from tracker.store.open import open_store
 from tracker.store.verify import Report, verify
+from tracker.upkeep.repair import repair
 
 SCRIPT = """
 import random
@@ -388,6 +393,50 @@ def test_lost_answers_of_a_replay_are_named(asked: LocalStore) -> None:
     asked.delete([segment])
 
     assert only(verify(asked, kinds=ALL_KINDS))[:2] == ("missing", segment)
+
+
+class Worn(LocalStore):
+    """A store on a disk of which one file cannot be read; what is written anew lies elsewhere."""
+
+    file_number = 0
+    number = errno.EIO
+
+    def open(self, key: str) -> BinaryIO:
+        path = self.root / key
+        if not path.exists() or path.stat().st_ino != self.file_number:
+            return super().open(key)
+        if self.number == errno.EIO:
+            return open("/proc/self/mem", "rb")  # nothing can be read at its beginning
+        with translated(path, key):
+            raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="nothing here fails to be read")
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("part", [".parquet", "/end.json", ".bundle", "objects/"])
+def test_a_file_that_cannot_be_read_is_named_and_repaired(
+    store: LocalStore, recorded: Path, part: str, number: int
+) -> None:
+    """All others are read; only what would concern each of them ends the verification."""
+    worn = Worn(store.root)
+    key = next(info.key for info in store.list() if part in info.key)
+    worn.file_number, worn.number = (worn.root / key).stat().st_ino, number
+
+    report = verify(worn, check_code=check_snapshot, kinds=ALL_KINDS)
+
+    assert [(each.kind, each.key) for each in report.problems if each.is_serious] == [("damaged", key)]
+    assert os.strerror(number) in next(each.detail for each in report.problems if each.key == key)
+    assert repair(worn, LocalStore(recorded), check_code=check_snapshot).repaired == [key]
+    assert verify(worn).ok
+
+
+def test_what_concerns_every_file_is_no_damage(store: LocalStore) -> None:
+    """The process has opened as many files as it may."""
+    worn = Worn(store.root)
+    worn.file_number, worn.number = (worn.root / keys_with(store, ".parquet")[0]).stat().st_ino, errno.EMFILE
+
+    with pytest.raises(StoreUnavailable, match="open files"):
+        verify(worn)
 
 
 @pytest.mark.s3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ _BUNDLE = re.compile(r"code/[^/]+\.bundle")
 _PROBE = ".probe/"
 _SERIOUS = {"missing", "damaged", "newer"}
 _LOGGED = {b"metric", b"argument"}  # roles of columns
+_OF_THE_FILE = {errno.EIO, errno.EACCES}  # says nothing of the files beside it
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,11 @@ class Finding:
 
 
 def inspect(store: Store, info: Info, kinds: Sequence[Kind] = KINDS) -> Finding:
-    """Read everything under a key and compare it with what its name promises; ``KeyNotFound`` when it is gone."""
+    """Read everything under a key and compare it with what its name promises; ``KeyNotFound`` when it is gone.
+
+    A file of this machine that alone cannot be read is damaged, so that it is told and can be repaired; what concerns
+    the whole store is ``Unavailable``.
+    """
     category, kind = categorise(info.key, kinds)
     try:
         if kind is not None:
@@ -73,6 +80,13 @@ def inspect(store: Store, info: Info, kinds: Sequence[Kind] = KINDS) -> Finding:
         return _found(info, category, "newer", str(exc))
     except (Corrupt, BadKey) as exc:
         return _found(info, category, "damaged", str(exc))
+    except OSError as exc:
+        cause = exc if exc.errno is not None else exc.__cause__
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number not in _OF_THE_FILE or store.local_path(info.key) is None:
+            raise
+        advice = "check the disk, and the owner and permissions of the file"
+        return _found(info, category, "damaged", f"it cannot be read: {os.strerror(number)}; {advice}")
     return Finding(info, category) if category != "other" else _stranger(info)
 
 
@@ -197,3 +211,5 @@ def _read_bundle(store: Store, key: str) -> None:
     start = store.get_range(key, 0, 16)
     if not re.match(rb"# v[23] git bundle", start):
         raise Corrupt(f"it begins with {start!r} and not as a git bundle does")
+    if store.local_path(key) is not None:
+        hash_key(store, key)  # a bad spot of the disk is told of this key

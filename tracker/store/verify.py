@@ -144,12 +144,13 @@ class _Reading:
 
 
 def _check_bundles(store: Store, findings: list[Finding], check_code: CheckCode) -> Iterator[Problem]:
-    """Problems of bundles that are there; those that are missing were told with their references."""
+    """Problems of bundles that can be read; those of which something was told need no more."""
+    told = {finding.info.key for finding in findings if finding.problems}
     for finding in findings:
         found = finding.snapshot
         if found is not None and found.kind == "git":
             key = keys.code_bundle(found.snapshot)
-            info = _info(store, key)
+            info = _info(store, key) if key not in told else None
             for problem in check_code(store, found.snapshot) if info is not None else []:
                 yield Problem("damaged", key, problem, info.size_bytes if info else 0)
 
