@@ -90,3 +90,15 @@ def test_one_store_at_two_addresses_is_no_pair(moto_server: Server, proxy: Proxy
 
     assert [info.key for info in stores[0].list()] == ["format.json"]
     assert sync(tmp_path / "store", tmp_path / "copy", records=tmp_path / "records").complete
+
+
+def test_a_target_that_is_not_there_yet_is_another_store(moto_server: Server, bucket: str, tmp_path: Path) -> None:
+    """In a dry run, too, although the source has its URL, on the server that needs no name."""
+    tiny_run(f"memory://{tmp_path.name}", "a launch")
+    source = open_store(f"memory://{tmp_path.name}")
+    source.url = f"s3://{bucket}/{tmp_path.name}"
+
+    foreseen = sync(source, source.url, target_options=moto_server.options(), dry_run=True)
+
+    assert foreseen.keys > 0
+    assert foreseen.target == source.url

@@ -136,6 +136,14 @@ def test_a_store_is_no_target_of_itself(source: Path) -> None:
         sync(source, source)
 
 
+def test_a_copy_of_it_is_one(source: Path, tmp_path: Path) -> None:
+    """Nothing stays of the proof that what one is given the other lacks."""
+    copy = copy_of(source, tmp_path / "copy")
+
+    assert sync(source, copy).complete
+    assert not (copy / ".probe").exists()
+
+
 def test_a_source_must_be_there(tmp_path: Path) -> None:
     """A slip in its address makes no empty target."""
     with pytest.raises(NotFound):

@@ -56,7 +56,7 @@ class Deleting:
             with changing(self.source, unit.id):
                 self.source.delete([keys.run_document(unit.id)])
                 self.source.delete([*results, *(info.key for info in unit.infos)])
-            _remove_empty_folders(self.source, unit.prefix)
+            remove_empty_folders(self.source, unit.prefix)
             self.record.units.pop(unit.prefix, None)
             self.summary.deleted_runs.append(unit.id)
             freed |= objects
@@ -173,8 +173,8 @@ class Deleting:
         return found | {need.key for _, told in code for need in told.needs}
 
 
-def _remove_empty_folders(store: Store, prefix: str) -> None:
-    """Remove what a run leaves of folders in a local store; one that somebody fills again stays."""
+def remove_empty_folders(store: Store, prefix: str) -> None:
+    """Remove what deleted keys leave of folders in a local store; one that somebody fills again stays."""
     root = store.local_path(prefix.rstrip("/"))
     for folder, _, _ in os.walk(root, topdown=False) if root is not None else ():
         with suppress(OSError):

@@ -17,7 +17,7 @@ from tracker.store.format import read_format, require_format
 from tracker.store.memory import MemoryStore
 from tracker.store.open import connect, open_store
 from tracker.syncing.carrying import Carrier
-from tracker.syncing.deleting import Deleting
+from tracker.syncing.deleting import Deleting, remove_empty_folders
 from tracker.syncing.engine import Engine
 from tracker.syncing.record import RecordFile, record_folder
 from tracker.syncing.summary import OnProgress, Summary, Tally
@@ -117,9 +117,15 @@ def _open_target(target: StoreLike, options: Options | None, *, dry_run: bool) -
         return _open(target, options, create=False)
     except NotFound:
         assert not isinstance(target, Store)
-        empty = MemoryStore(f"dry run of {os.getpid()}")
-        empty.url = connect(target, storage_options=options).url
-        return empty
+        return _Empty(connect(target, storage_options=options))
+
+
+class _Empty(MemoryStore):
+    """Stands for a target that is not there yet."""
+
+    def __init__(self, target: Store) -> None:
+        super().__init__(f"dry run of {os.getpid()}")
+        self.url, self.address = target.url, address_of(target)  # a store of this URL on another server is another
 
 
 def _pair(source: Store, ours: Format, target: Store, theirs: Format | None) -> str:
@@ -136,3 +142,4 @@ def _shows_through(target: Store, source: Store) -> bool:
         return has(source, key)
     finally:
         target.delete([key])
+        remove_empty_folders(target, ".probe/")
