@@ -113,11 +113,16 @@ class Child:
         """Its exit code; 128 and the number of the signal after one."""
         with importable_airflow(), self.work.place() as folder:
             self._publish()
-            witness, code = Witness(self._origin(folder), self.settings), None
+            witness = Witness(self._origin(folder), self.settings)
             try:
                 code = self._run(folder, tell)
-            finally:
-                witness.end(code, self._status(code))
+            except Exception as exc:  # it could not be started, or its output not be told
+                witness.end(None, self.stopped_as if self.stopped else "failed", failure=exc)
+                raise
+            except BaseException:  # whoever waits for it is told to stop
+                witness.end(None, self.stopped_as)
+                raise
+            witness.end(code, self._status(code))
         return code
 
     def stop(self) -> None:
@@ -208,7 +213,7 @@ class Child:
             entry=Entry(kind="script" if self.work.script else "interactive", script=script, argv=tuple(words)),
         )
 
-    def _status(self, code: int | None) -> Status:
-        if self.stopped or code is None or code in _KILLED:
+    def _status(self, code: int) -> Status:
+        if self.stopped or code in _KILLED:
             return self.stopped_as
         return "failed" if code else "finished"

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 
 from tracker.config import Settings
@@ -41,32 +40,39 @@ class Witness:
         store = connect(settings.store, storage_options=settings.storage_options)
         spool = spool_for(store, settings)
         self.homes = [store] if spool is store else [store, spool]
-        self._before = self._attempts()
+        self._before, self._has_looked = self._attempts()
         self._opened: Run | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="hindsight-witness", daemon=True)
         self._thread.start()
 
-    def end(self, code: int | None, status: Status) -> None:
-        """The command has ended; ``code`` is ``None`` where nobody knows how."""
+    def end(self, code: int | None, status: Status, *, failure: Exception | None = None) -> None:
+        """The command has ended; ``code`` is ``None`` where nobody knows how, and ``failure`` why it was not watched to
+        its end.
+        """
         self._over.set()
         self._thread.join()
         try:
-            if self._is_recorded():
+            is_recorded = self._is_recorded()
+            if is_recorded:
                 self._take_back()
+                return
+            if is_recorded is None and self._opened is None:
+                log.warning("Hindsight: the store is away and may have an attempt of run %s; none is added", self.run)
                 return
             run = self._opened or self._open()
             run.exit_code = code
-            end_run(run, status=status)
+            end_run(run, status=status, failure=failure)
         except Exception as exc:  # noqa: BLE001  promise: see above
             log.warning("Hindsight: the end of run %s is not recorded: %s: %s", self.run, type(exc).__name__, exc)
 
     def _watch(self) -> None:
-        if self._over.wait(_PATIENCE_S):
-            return
         try:
-            if not self._is_recorded():
-                self._opened = self._open()
+            while not self._over.wait(_PATIENCE_S):
+                is_recorded = self._is_recorded()
+                if is_recorded is not None:
+                    self._opened = None if is_recorded else self._open()
+                    return
         except Exception as exc:  # noqa: BLE001  tried again at the end
             log.warning("Hindsight: run %s is not seen to be at work: %s: %s", self.run, type(exc).__name__, exc)
 
@@ -74,18 +80,29 @@ class Witness:
         own = {"store": self.settings.store, "storage_options": self.settings.storage_options, "capture": ("code",)}
         return begin_run(self.origin, own)
 
-    def _is_recorded(self) -> bool:
-        """Whether there is an attempt that the command has opened, in the store or where it waits for the store."""
+    def _is_recorded(self) -> bool | None:
+        """Whether there is an attempt that the command has opened, in the store or where it waits for the store.
+
+        ``None`` where the store has gone away since the command was started: it may have taken one before. Of a store
+        that was away all along what the command has opened waits here.
+        """
         began_ms = int((self.origin.began or 0.0) * 1000)  # a store that was away may have older ones, too
         own = {self._opened.attempt} if self._opened is not None else set()
-        return any(ids.created_ms(each) >= began_ms for each in self._attempts() - self._before - own)
+        found, is_whole = self._attempts()
+        if any(ids.created_ms(each) >= began_ms for each in found - self._before - own):
+            return True
+        return None if self._has_looked and not is_whole else False
 
-    def _attempts(self) -> set[str]:
+    def _attempts(self) -> tuple[set[str], bool]:
+        """Those that can be seen, and whether those are all."""
         found: set[str] = set()
+        is_whole = True
         for home in self.homes:
-            with suppress(Unavailable):
+            try:
                 found.update(filter(ids.is_id, home.folders(keys.attempts_folder(self.run))))
-        return found
+            except Unavailable:
+                is_whole = False
+        return found, is_whole
 
     def _take_back(self) -> None:
         """The command opened its own attempt after we did: ours goes."""
@@ -93,9 +110,11 @@ class Witness:
             return
         end_run(self._opened)
         folder = f"{keys.attempts_folder(self.run)}{self._opened.attempt}/"
-        with changing(self.homes[0], self.run):
-            for home in self.homes:
-                home.delete(list(_documents(home, folder)))
+        store, *spool = self.homes
+        for home in spool:  # first, because the store may be away, and would get it from there later
+            home.delete(list(_documents(home, folder)))
+        with changing(store, self.run):
+            store.delete(list(_documents(store, folder)))
 
 
 def _documents(home: Store, folder: str) -> Iterator[str]:

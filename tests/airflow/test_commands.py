@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from tracker.operators.commands import Child, Work
 
 from tests.airflow.flows import losing
 from tests.code.conftest import Repo
-from tests.servers import free_port
+from tests.s3.proxy import proxy_to
+from tests.servers import Server, free_port
+from tracker.errors import Unavailable
 from tracker.read.catalog import RunView, scan
 from tracker.store.open import open_store
 
@@ -143,6 +146,79 @@ def test_a_store_that_goes_away(folder: Path) -> None:
 
     assert child.execute(print) == 0
     assert store.is_file()
+
+
+def test_a_command_that_cannot_be_started_has_failed(folder: Path) -> None:
+    """Nobody killed it, and its end says what was wrong."""
+    child = Child(Work(command="true", folder=str(folder / "typo")), PLACE, store=str(folder.parent / "store"),
+                  storage_options={})  # fmt: skip
+
+    with pytest.raises(FileNotFoundError):
+        child.execute(print)
+
+    (attempt,) = runs(folder)[0].attempts
+    assert attempt.end is not None
+    assert (attempt.status, attempt.end.exit_code) == ("failed", None)
+    assert "typo" in (attempt.end.error or "")
+
+
+def test_a_worker_that_is_told_to_end_has_not_failed(folder: Path) -> None:
+    """What Airflow raises then is no exception of the command's."""
+
+    class Terminated(BaseException):
+        """As Airflow's."""
+
+    def tell(line: str) -> None:
+        raise Terminated
+
+    child = Child(Work(command="echo at work; sleep 600", folder=str(folder)), PLACE,
+                  store=str(folder.parent / "store"), storage_options={})  # fmt: skip
+    with pytest.raises(Terminated):
+        child.execute(tell)
+
+    assert [run.status for run in runs(folder)] == ["killed"]
+
+
+@pytest.mark.s3
+def test_a_store_that_goes_away_when_the_command_has_recorded_itself(
+    folder: Path, moto_server: Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can look then, and there is no second attempt beside its own."""
+    monkeypatch.setattr(witness, "_PATIENCE_S", 600.0)
+    (folder / "gate").touch()
+    (folder / "train.py").write_text(ITSELF)
+    work, url = Work(command=f"{sys.executable} train.py; echo done", folder=str(folder)), f"s3://{bucket}/store"
+    with proxy_to(moto_server.endpoint) as proxy:
+        child = Child(work, PLACE, store=url, storage_options=replace(moto_server, endpoint=proxy.endpoint).options())
+
+        def tell(line: str) -> None:
+            if line == "done":
+                proxy.fail_from(0)
+
+        assert child.execute(tell) == 0
+
+    (run,) = scan(open_store(url, storage_options=moto_server.options()))
+    (spool,) = (folder.parent / "spool").glob("*/")
+    assert [attempt.status for attempt in run.attempts] == ["finished"]
+    assert run.summary["loss"] == 0.5
+    assert not any(view.attempts for view in scan(open_store(spool)))
+
+
+def test_what_is_taken_back_is_not_shipped_later(folder: Path) -> None:
+    """Also where the store is away, the spool has it no longer."""
+    options = {"endpoint_url": f"http://127.0.0.1:{free_port()}", "key": "key", "secret": "secret"}
+    child = Child(Work(command="true", folder=str(folder)), PLACE, store="s3://away/store", storage_options=options)
+    child._publish()
+    watching = witness.Witness(child._origin(folder), child.settings)
+    (spool,) = (folder.parent / "spool").glob("*/")
+    until(lambda: any(run.attempts for run in scan(open_store(spool))))
+    watching._over.set()
+    watching._thread.join()
+
+    with pytest.raises(Unavailable):
+        watching._take_back()
+
+    assert [len(run.attempts) for run in scan(open_store(spool))] == [0]
 
 
 def test_git_logs_in_as_people_have_set_it_up(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
