@@ -14,17 +14,21 @@ from hypothesis import strategies as st
 import tracker
 from tests.read.building import It, Key, Logged, Writer, log_run, make_run
 from tests.upkeep.answers import answers, without_index
+from tracker.read.batches import About, Batch
 from tracker.read.frame import dataframe, to_frame
+from tracker.read.index import Index, Listing, Row
 from tracker.read.indexed import scan_index
 from tracker.read.table import metric_table
 from tracker.store import ids, keys
-from tracker.store.base import Store
+from tracker.store.base import Info, Store
 from tracker.store.changes import changing, note_change
 from tracker.store.documents import EndDocument, Lease, encode
+from tracker.store.inspection import Finding, inspect
 from tracker.store.memory import MemoryStore
 from tracker.store.open import open_store
 from tracker.store.processes import this_writer
-from tracker.upkeep import compact_merging
+from tracker.upkeep import compact_covered, compact_merging, packing
+from tracker.upkeep.compact_merging import choose
 from tracker.upkeep.compaction import compact, horizon_of
 from tracker.upkeep.removal import remove_runs
 
@@ -226,6 +230,41 @@ def test_batches_of_which_nothing_counts_go_however_large(memory: Store, monkeyp
     assert len(located(memory)) == 6
 
 
+def index_of(store: Store, *batches: tuple[int, int]) -> Index:
+    """An index of batches with so many rows, of which so many are replaced by those of a last one."""
+    parts = [[(f"{number}-{row}", row < dead) for row in range(rows)] for number, (rows, dead) in enumerate(batches)]
+    versions = [[(run, 1) for run, _ in part] for part in parts]
+    versions.append([(run, 2) for part in parts for run, is_dead in part if is_dead])
+    found, rows = dict[str, Batch](), dict[str, Row]()
+    for number, told in enumerate(versions):
+        runs, size = [run for run, _ in told], len(told)
+        about = About(format=1, generation="")
+        batch = Batch(
+            store, str(number), about, None, runs, [each for _, each in told], ["settled"] * size, [""] * size
+        )
+        found[batch.name] = batch
+        rows |= {run: Row(batch, row) for row, run in enumerate(runs)}
+    return Index(store, Listing(), found, rows, frozenset(), frozenset(), "")
+
+
+def test_batches_that_do_not_fit_together_are_left_alone(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a replaced row in the smallest, each compaction would write that one anew."""
+    monkeypatch.setattr(compact_merging, "MOST_ROWS", 50)
+
+    assert not choose(index_of(memory, *[(30, 0)] * 7, (29, 1)))
+    assert len(choose(index_of(memory, *[(30, 0)] * 6, *[(29, 9)] * 2))) == 2
+
+
+def test_a_worn_batch_has_its_turn_beside_many_large_ones(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They took all the room there is, each time."""
+    monkeypatch.setattr(compact_merging, "MOST_ROWS", 50)
+    monkeypatch.setattr(compact_merging, "_WORTH_ROWS", 9)
+
+    chosen = choose(index_of(memory, *[(25, 0)] * 8, (40, 13)))
+
+    assert chosen[0].name == "8"
+
+
 def test_a_dry_run_writes_nothing(memory: Store) -> None:
     """It counts what there would be to do."""
     log_run(memory, epoch(0))
@@ -264,6 +303,25 @@ def test_segments_that_others_cover_are_deleted(memory: Store, part: str) -> Non
     assert len(list(memory.list(keys.data_folder(sound)))) == 1
     assert len(list(memory.list(keys.data_folder(damaged)))) == 2
     assert answers(memory) == answers(without_index(memory))
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_what_covers_others_is_read_once(memory: Store, monkeypatch: pytest.MonkeyPatch, is_packed: bool) -> None:
+    """Into its pack; only one that is read where it lies is read for this alone."""
+    run = log_run(memory, epoch(0))
+    Writer(memory, run, run).seal(epoch(0), epoch(1))
+    inspected = list[str]()
+
+    def watching(store: Store, info: Info) -> Finding:
+        inspected.append(info.key)
+        return inspect(store, info)
+
+    monkeypatch.setattr(compact_covered, "inspect", watching)
+    if not is_packed:
+        monkeypatch.setattr(packing, "SMALL_ROWS", 0)
+
+    assert compact(memory).covered == 1
+    assert inspected == ([] if is_packed else [info.key for info in memory.list(keys.data_folder(run))])
 
 
 @pytest.mark.parametrize("folder", ["index/", "index/runs/", "index/data/", "index/format.json"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tracker.read.batches import FORMAT_NUMBER, OPEN, SETTLED, About, Batch, runs_schema
@@ -41,34 +41,38 @@ def merge_batches(store: Store, index: Index, generation: str, counts: Counts) -
 
 
 def choose(index: Index) -> list[Batch]:
-    """The batches to merge: many of one size, or those with many rows that other batches have replaced."""
+    """The batches to merge: those with many rows that other batches have replaced, and many of one size.
+
+    The former first, because each is written again only once. Those of one size whose two smallest are too large
+    together stay as they are: of one alone nothing comes.
+    """
+    kept = {name: len(batch.runs) - _dead(index, batch) for name, batch in index.batches.items()}
+    worn = {name: batch for name, batch in index.batches.items() if _is_worn(batch, kept[name])}
     by_level: dict[int, list[Batch]] = defaultdict(list)
-    for batch in sorted(index.batches.values(), key=lambda batch: len(batch.runs)):
+    for batch in sorted(index.batches.values(), key=lambda batch: kept[batch.name]):
         by_level[len(str(len(batch.runs)))].append(batch)
-    found: list[Batch] = []
+    many: list[Batch] = []
     for _, batches in sorted(by_level.items()):
-        if len(batches) + bool(found) >= FACTOR:
-            found += batches
-    found += [batch for batch in index.batches.values() if batch not in found and _is_worn(index, batch)]
-    return _up_to(index, found, MOST_ROWS)
+        if len(batches) + bool(many) >= FACTOR and sum(kept[batch.name] for batch in batches[:2]) <= MOST_ROWS:
+            many += batches
+    return _up_to(MOST_ROWS, [*worn.values(), *(batch for batch in many if batch.name not in worn)], kept)
 
 
 def _dead(index: Index, batch: Batch) -> int:
     return sum(1 for number in range(len(batch.runs)) if not _holds(index, batch, number))
 
 
-def _is_worn(index: Index, batch: Batch) -> bool:
-    dead = _dead(index, batch)
-    return dead == len(batch.runs) or (dead >= _WORTH_ROWS and dead > _DEAD_SHARE * len(batch.runs))
+def _is_worn(batch: Batch, kept: int) -> bool:
+    dead = len(batch.runs) - kept
+    return kept == 0 or (dead >= _WORTH_ROWS and dead > _DEAD_SHARE * len(batch.runs))
 
 
-def _up_to(index: Index, batches: Sequence[Batch], most: int) -> list[Batch]:
+def _up_to(most: int, batches: Sequence[Batch], kept: Mapping[str, int]) -> list[Batch]:
     found, rows = [], 0
     for batch in batches:
-        kept = len(batch.runs) - _dead(index, batch)
-        if rows + kept <= most:
+        if rows + kept[batch.name] <= most:
             found.append(batch)
-            rows += kept
+            rows += kept[batch.name]
     return found
 
 

@@ -17,10 +17,10 @@ from tracker.read.parallel import is_local
 from tracker.store import ids, keys
 from tracker.store.base import Store
 from tracker.store.documents import encode
-from tracker.store.inspection import inspect
 from tracker.store.segments import Piece
 from tracker.upkeep.batching import BatchWriter
 from tracker.upkeep.compact_cleaning import clean
+from tracker.upkeep.compact_covered import CoveredSegments
 from tracker.upkeep.compact_merging import merge_batches
 from tracker.upkeep.compact_summary import CompactProgress, CompactSummary, Counts, OnCompactProgress
 from tracker.upkeep.describing import ODD, Description, describe_run
@@ -73,6 +73,7 @@ class _Compaction:
     ) -> None:
         self.store, self.summary, self.full, self.grace_s = store, summary, full, grace_s
         self.counts = Counts(summary)
+        self._covered = CoveredSegments(store, self.counts)
         self._tell = on_progress or (lambda progress: None)
 
     def run(self) -> None:
@@ -177,41 +178,28 @@ class _Compaction:
                 continue
             self._add(writer, row, found)
             if writer.rows >= RUNS_OF_A_BATCH:
-                writer.publish(about)
+                self._publish(writer, about)
                 published.append(writer.name)
                 writer = BatchWriter(self.store, self.counts)
         if not writer.rows and not published and (index is None or index.is_whole):
             return False
         damaged = tuple(sorted(index.damaged)) if index is not None else ()
-        writer.publish(msgspec.structs.replace(about, live=(*live, *published), replaces=damaged, horizon=horizon))
+        about = msgspec.structs.replace(about, live=(*live, *published), replaces=damaged, horizon=horizon)
+        self._publish(writer, about)
         return True
 
     def _add(self, writer: BatchWriter, row: dict[str, Any], found: Description | None) -> None:
         try:
             places = [writer.place(piece) for piece in found.pieces] if found is not None else []
             if found is not None and found.covered:
-                self._remove_covered(found)
+                self._covered.note(found, places)
         except FileNotFoundError:  # compacted or removed since it was listed: it is read anew the next time
             row, places = {"run": row["run"], "version": row["version"], "state": OPEN, "fingerprint": ""}, []
         writer.add(row, places)
 
-    def _remove_covered(self, found: Description) -> None:
-        """Delete the segments of which nothing is read any more, as writers do, where what covers them can be read.
-
-        No answer changes by it, so it is no change that readers of the index have to know.
-        """
-        covering = {piece.key: piece for piece in found.pieces if piece.key in found.covered.values()}
-        readable = {key for key, piece in covering.items() if self._is_sound(piece)}
-        unneeded = [key for key, whole in found.covered.items() if whole in readable]
-        self.store.delete(unneeded)
-        self.summary.covered += len(unneeded)
-
-    def _is_sound(self, piece: Piece) -> bool:
-        """Whether all of a segment can be read: its footer says nothing about its pages."""
-        problems = [problem for key in piece.sources for problem in inspect(self.store, self.store.info(key)).problems]
-        for problem in problems:
-            self.counts.damaged(piece.key.run, f"{problem.key}: {problem.detail}")
-        return not problems
+    def _publish(self, writer: BatchWriter, about: About) -> None:
+        self.summary.covered += self._covered.remove()
+        writer.publish(about)
 
     def _row(
         self, run: str, found: Description | None, index: Index | None, *, is_noted: bool
