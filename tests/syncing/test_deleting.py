@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import builtins
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,10 +14,10 @@ import tracker
 from tests.syncing.stores import contents, copy_of, small_run, sound
 from tracker.replay.documents import Plan
 from tracker.store import keys
-from tracker.store.base import Store
+from tracker.store.base import Info, Store
 from tracker.store.documents import decode, encode
 from tracker.store.holds import Holding, Sweeping, holding
-from tracker.store.ids import new_id
+from tracker.store.ids import first_id, later_id, new_id
 from tracker.store.local import LocalStore
 from tracker.store.open import open_store
 from tracker.syncing.stores import sync
@@ -175,6 +176,41 @@ def test_a_replay_that_is_planned_meanwhile_keeps_its_run(project: Path, tmp_pat
 
     assert target.first is None
     assert summary.kept_runs == {piece.run: "a replay of it is not finished" for piece in found.slices}
+
+
+class Listed(LocalStore):
+    """A store that notes how its replays are listed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.listed: list[str] = []
+        self.named: list[str] = []
+
+    def list(self, prefix: str = "") -> Iterator[Info]:
+        self.listed.append(prefix)
+        return super().list(prefix)
+
+    def folders(self, prefix: str = "", *, after: str = "") -> builtins.list[str]:
+        found = super().folders(prefix, after=after)
+        self.named += found if prefix == keys.REPLAYS and after else []
+        return found
+
+
+def test_replays_are_listed_once(project: Path, target: Store, tmp_path: Path) -> None:
+    """And not again for every run, those of long ago and a folder that is none among them."""
+    source = Listed(copy_of(project, tmp_path / "copy"))
+    (replay,) = source.folders(keys.REPLAYS)
+    plan = decode(source.get(keys.replay_plan(replay)), Plan, key=replay)
+    old = later_id(first_id(0), at=1e9)
+    source.put(keys.replay_plan(old), encode(msgspec.structs.replace(plan, replay=old, slices=())))
+    source.put(keys.REPLAYS + "notes/todo.txt", b"mine")
+    sync(source, target)
+    source.listed, source.named = [], []
+
+    assert len(sync(source, target, delete_after=True).deleted_runs) == 2
+
+    assert not [prefix for prefix in source.listed if prefix.startswith(keys.REPLAYS + "notes")]
+    assert old not in source.named
 
 
 def test_what_a_killed_deletion_left_goes_the_next_time(project: Path, target: Store, tmp_path: Path) -> None:

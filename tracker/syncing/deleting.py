@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Collection
 from contextlib import suppress
 
 from tracker.errors import Conflict, Corrupt, KeyNotFound
-from tracker.store import documents, keys
+from tracker.store import documents, ids, keys
 from tracker.store.base import Info, Store, has
 from tracker.store.changes import changing
 from tracker.store.holds import Sweeping, held_keys
@@ -21,6 +22,7 @@ from tracker.syncing.record import Record
 from tracker.syncing.units import Unit, list_units
 
 _BATCH = 500
+_CLOCKS_APART_MS = 86_400_000  # at most, of the machines that plan replays
 
 
 class Deleting:
@@ -36,9 +38,11 @@ class Deleting:
         self.source, self.target = carrier.source, carrier.target
         self.summary = carrier.tally.summary
         self._replays: set[str] = set()  # that were looked at
+        self._since: str | None = None  # ids of replays that are planned from now on are larger
         self._results: dict[str, list[str]] = defaultdict(list)  # keys of results by the run that they are about
         self._waits_for: set[tuple[str, str, int]] = set()  # replay, run and slice that have no result
         self._done: set[tuple[str, str, int]] = set()
+        self._waiting: set[str] = set()  # the runs among them
 
     def delete(self, only: Collection[str] | None) -> None:
         """Delete what may go. Whoever records into the source meanwhile loses nothing."""
@@ -64,8 +68,10 @@ class Deleting:
 
     def _look_at_replays(self) -> None:
         """Take in the replays that were planned since the last look."""
-        names = set(self.source.folders(keys.REPLAYS)) - self._replays
-        for unit in list_units(self.source, keys.REPLAYS, names if self._replays else None):
+        names = self._new_replays()
+        if names is not None and not names:
+            return
+        for unit in list_units(self.source, keys.REPLAYS, names):
             self._replays.add(unit.id)
             for item, told in self._read(unit.infos):
                 if told.owner is not None:
@@ -75,11 +81,19 @@ class Deleting:
                 slices = getattr(told.document, "slices", ())
                 self._waits_for.update((unit.id, piece.run, piece.number) for piece in slices)
         self._waits_for -= self._done
+        self._waiting = {run for _, run, _ in self._waits_for}
+
+    def _new_replays(self) -> set[str] | None:
+        """Those that were not looked at, each time by one short listing; ``None`` for all of them, the first time."""
+        if self._since is None:
+            self._since = ids.first_id(time.time_ns() // 1_000_000 - _CLOCKS_APART_MS)
+            return None
+        names = self.source.folders(keys.REPLAYS, after=self._since)
+        return {name for name in names if ids.is_id(name)} - self._replays
 
     def _reason_to_wait(self, unit: Unit) -> str | None:
         is_whole = any(info.key == keys.run_document(unit.id) for info in unit.infos)  # else a kill left the rest
-        waits = is_whole and any(run == unit.id for _, run, _ in self._waits_for)
-        return "a replay of it is not finished" if waits else None
+        return "a replay of it is not finished" if is_whole and unit.id in self._waiting else None
 
     def _reason_since(self, unit: Unit, results: list[str]) -> str | None:
         """What happened while a run was compared, which may take hours for many."""
