@@ -77,6 +77,26 @@ def test_spool_of_a_store_that_does_not_answer(
     assert remote["problem"]
 
 
+def test_only_one_of_several_servers_has_moved(
+    hindsight: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for two of them is not given to a third one: both are named."""
+    spool = _spool_of_nobody(tmp_path, monkeypatch)
+    other = spool.with_name("fedcba9876543210")
+    for folder in (spool, other):
+        (folder / "runs" / "01hzy3q4v5w6x7y8z9a0b1c2d3").mkdir(parents=True)
+        (folder / "runs" / "01hzy3q4v5w6x7y8z9a0b1c2d3" / "run.json").write_bytes(b"waits")
+    (other / "store-url").write_text("s3://bucket/prefix\ns3://bucket/prefix at http://127.0.0.1:8\n")
+    options = {"key": "k", "secret": "s", "endpoint_url": "http://127.0.0.1:7"}
+    monkeypatch.setenv("HINDSIGHT_STORAGE_OPTIONS", json.dumps(options))
+
+    ended = hindsight("recover", "--store", "s3://bucket/prefix", "--moved")
+
+    assert ended.code == 2
+    assert all(f"at http://127.0.0.1:{port} in {folder}" in ended.err for port, folder in ((9, spool), (8, other)))
+    assert all(list(folder.glob("runs/*/run.json")) for folder in (spool, other))
+
+
 def _spool_of_nobody(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty spool of a store behind a port at which nobody listens; the working directory is ``folder``."""
     spool = folder / "spool" / "0123456789abcdef"

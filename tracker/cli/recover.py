@@ -72,6 +72,8 @@ def _recover_all(url: str | None, *, moved: bool) -> list[Outcome]:
 
     settings = settings_here()
     waiting = _waiting(url, settings)
+    if moved and url is not None:
+        _require_one_old_server(waiting, url, settings)
     outcomes = []
     if url is None or not waiting:
         try:
@@ -144,6 +146,22 @@ def _require_same_server(spool: Spool, url: str, settings: Settings) -> None:
             f"what waits in {spool.folder.root} is for {spool.address}, and the settings lead to {address}: set the "
             "options of that server (HINDSIGHT_STORAGE_OPTIONS, or AWS_ENDPOINT_URL for S3); where it has moved to the "
             f"new address, hindsight recover --store {spool.url} --moved"
+        )
+
+
+def _require_one_old_server(waiting: list[Spool], url: str, settings: Settings) -> None:
+    """Of several servers with a store of this URL only one can have moved to the new address."""
+    from tracker.errors import InputError
+    from tracker.store.base import address_of
+    from tracker.store.open import connect
+
+    address = address_of(connect(url, storage_options=settings.storage_options))
+    others = [spool for spool in waiting if spool.address != address]
+    if len({spool.address for spool in others}) > 1:
+        found = "; ".join(f"for {spool.address} in {spool.folder.root}" for spool in others)
+        raise InputError(
+            f"what waits is for several servers, of which one may have moved to {address}: {found}. Ship the others "
+            "first, with the options of their servers and without --moved, or move their folders out of the spool"
         )
 
 
