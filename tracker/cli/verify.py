@@ -51,10 +51,11 @@ def verify(
 ) -> int:
     """Read a store, byte by byte, and name what is missing or damaged.
 
-    Every document is parsed, every segment read, every object hashed, every reference followed. Nothing is written,
-    what an attempt counted at its end is compared with what its segments hold, and runs may go on meanwhile. Exit code
-    1 when something is missing, damaged or of a newer version. Told, and no harm: orphaned (nothing needs it), unknown
-    (no key of ours), unfinished (an attempt without an end or a sign of life; its end was lost, or is not copied yet).
+    Every document is parsed, every segment read, every object hashed, every reference followed, and what an attempt
+    counted at its end is compared with what its segments hold. Nothing is written, and runs may go on meanwhile. Exit
+    code 1 when something is missing, damaged or of a newer version. Told, and no harm: orphaned (nothing needs it),
+    unknown (no key of ours), unfinished (an attempt without an end or a sign of life; its end was lost, or is not
+    copied yet).
 
     With --repair-from each such key, and what else the other store has of the ended attempts here, is read from there,
     checked in the same way, and only then written; then the store is read once more. Exit code 1 when something is left
