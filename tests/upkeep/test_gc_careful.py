@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ from tracker.checkpoint.manifest import list_checkpoints
 from tracker.errors import StoreUnavailable
 from tracker.replay.documents import Plan, PlannedRun, Question, Slice
 from tracker.store import ids, keys
-from tracker.store.base import Store
+from tracker.store.base import Info, Store
 from tracker.store.documents import encode
+from tracker.store.local import LocalStore
 from tracker.store.memory import MemoryStore
 from tracker.store.open import open_store
 from tracker.upkeep import retention_gc
@@ -218,6 +219,29 @@ def test_a_checkpoint_that_a_replay_begins_at_since_then(tmp_path: Path, monkeyp
 
     assert found.checkpoints == {run: 7}
     assert asked in list_checkpoints(store, run)
+
+
+def test_it_looks_again_by_one_listing_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a dry run, of which nothing goes, does not look for new replays before each run."""
+    store, run = trained(tmp_path / "store")
+    listed, real, real_folders = list[str](), LocalStore.list, LocalStore.folders
+
+    def listing(self: LocalStore, prefix: str = "") -> Iterator[Info]:
+        listed.append(prefix)
+        return real(self, prefix)
+
+    def folders(self: LocalStore, prefix: str = "", *, after: str = "") -> list[str]:
+        listed.append(prefix)
+        return real_folders(self, prefix, after=after)
+
+    monkeypatch.setattr(LocalStore, "list", listing)
+    monkeypatch.setattr(LocalStore, "folders", folders)
+
+    assert collect(store, Policy(checkpoints=8, grace_s=0)).checkpoints
+    assert keys.REPLAYS not in listed
+    assert collect(store, Policy(checkpoints=8, grace_s=0), dry_run=False).checkpoints
+    assert listed.count(keys.run_folder(run)) == 1
+    assert listed.count(keys.REPLAYS) == 1
 
 
 def test_no_more_goes_than_was_shown(store: Store) -> None:

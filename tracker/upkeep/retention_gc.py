@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from tracker.errors import Conflict
-from tracker.read.catalog import RunView, scan, scan_runs
+from tracker.read.catalog import RunView, build_view, documents_of, scan
 from tracker.read.notices import hearing
 from tracker.read.where import Condition, choose
 from tracker.replay.kinds import ALL_KINDS
@@ -150,7 +150,8 @@ class _Collection:
     def _remove(self, family: Family, reason: str, waiting: Waiting, now: float) -> None:
         """Remove a run with those inside of it, unless something happened to them since they were looked at."""
         try:
-            own, fresh = self._look_again(family.members)
+            own = [self.remover.belongings(view.run) for view in family.members]
+            fresh = self._look_again(family.members, own)
             waiting.look()
             again = Family(next(view for view in fresh if view.run == family.root.run), tuple(fresh))
             why = why_spared(again, self.policy, now, waiting.runs)
@@ -163,20 +164,21 @@ class _Collection:
             left = [run for run in family.runs if run not in self.found.runs]
             self.found.spared.update(dict.fromkeys(left, str(exc)))
 
-    def _look_again(self, views: Sequence[RunView]) -> tuple[list[Belongings], list[RunView]]:
-        """The same runs as they are now: hours may have passed since it was decided what goes. ``Conflict`` says why
-        nothing of them may.
+    def _look_again(self, views: Sequence[RunView], own: Sequence[Belongings]) -> list[RunView]:
+        """The same runs as they are by what belongs to them now: hours may have passed since it was decided what goes.
+        ``Conflict`` says why nothing of them may. What comes later is neither among their keys nor in their views.
         """
-        own = [self.remover.belongings(view.run) for view in views]  # first, so that what comes later is not among it
-        fresh = {view.run: view for view in scan_runs(self.store, {view.run for view in views})}
+        found = []
         for before, each in zip(views, own, strict=True):
-            view = fresh.get(before.run)
+            documents = documents_of((info.key, info.modified) for info in each.infos).get(each.run, {})
+            view = build_view(self.store, each.run, documents, time.time())
             why = obstacle_unseen(self.store, each) or "it is being removed" if view is None else obstacle(view)
             if why is not None:
                 raise Conflict(why)
             if view is not None and _attempts(view) != _attempts(before):
                 raise Conflict("it was started again meanwhile")
-        return own, list(fresh.values())
+            found += [] if view is None else [view]
+        return found
 
     def _thinned(
         self, graph: Graph, views: Sequence[RunView], waiting: Waiting, now: float
@@ -198,7 +200,8 @@ class _Collection:
             if lost is not None:
                 self.found.spared.setdefault(view.run, cannot_be_read(lost))
                 continue
-            waiting.look()
+            if not self.found.dry_run:
+                waiting.look()
             fewer = spaced(infos, spacing, kept=waiting.checkpoints | best)
             if fewer:
                 yield view, fewer
@@ -209,7 +212,7 @@ class _Collection:
     def _delete_manifests(self, view: RunView, infos: Sequence[Info]) -> None:
         """Delete checkpoints of a run, unless something happened to it since it was looked at."""
         try:
-            self._look_again([view])
+            self._look_again([view], [Belongings(view.run, tuple(self.store.list(keys.run_folder(view.run))))])
         except Conflict as exc:
             self.found.spared[view.run] = str(exc)
             return
