@@ -65,22 +65,35 @@ def spool_root(settings: Settings) -> Path:
 
 
 def without_home() -> Path:
-    """The user's own folder where everybody may make folders: one that somebody else has prepared is refused."""
+    """The user's own folder where everybody may make folders: one that somebody else has prepared is refused. One in
+    which others could only read, as earlier versions made it, becomes the user's alone.
+    """
     folder = Path(tempfile.gettempdir()) / f"hindsight-{os.getuid()}"
     try:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         found = folder.lstat()
+        is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+        if is_own and found.st_mode & 0o077:
+            _close_to_others(folder)
     except OSError as exc:
         problem = exc.strerror or str(exc)
     else:
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+        if is_own:
             return folder
         problem = "it is not this user's alone"
     raise StoreReadOnly(
-        f"{folder}, where records wait for remote stores, cannot be used: {problem}; choose another folder (setting "
-        "spool, or HINDSIGHT_SPOOL)"
+        f"{folder}, where records wait for remote stores, cannot be used: {problem}; if all that lies there is yours, "
+        f"`chmod 700 {folder}` makes it so, else choose another folder (setting spool, or HINDSIGHT_SPOOL)"
     )
+
+
+def _close_to_others(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
 
 
 def spools(settings: Settings) -> list[Spool]:
