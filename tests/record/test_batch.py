@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import tracker
 from tests import servers
 from tests.s3.proxy import proxy_to
 from tracker.read.catalog import RunView, scan
+from tracker.store.keys import launch_document
 from tracker.store.open import open_store
 from tracker.upkeep.compaction import compact
 
@@ -113,6 +115,45 @@ def test_ranks_do_not_resume_from_the_state_of_one(tmp_path: Path) -> None:
     assert start(tmp_path, "resume", SLURM_JOB_ID="8").wait(120) == 0
 
 
+def remote(server: servers.Server, url: str, folder: Path) -> dict[str, str]:
+    """The environment of a process that records there."""
+    return {"HINDSIGHT_STORE": url, "HINDSIGHT_SPOOL": str(folder / "spool"), **server.environment()}
+
+
+def wait_for_claim(folder: Path, launch_key: str, process: subprocess.Popen[bytes]) -> None:
+    """Return when something has claimed this in the spool."""
+    deadline = time.monotonic() + 240
+    while not list(folder.glob(f"spool/*/{launch_document(launch_key)}")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.s3
+def test_a_store_that_comes_back_between_two_processes_keeps_them_apart(
+    moto_server: servers.Server, bucket: str, tmp_path: Path
+) -> None:
+    """The second script of a job, and a rank that an outage keeps from the first one, which has none."""
+    url = f"s3://{bucket}/{tmp_path.name}"
+    with proxy_to(moto_server.endpoint) as proxy:
+        own = remote(replace(moto_server, endpoint=proxy.endpoint), url, tmp_path)
+        assert start(tmp_path, **own, **STEP, SLURM_PROCID="0", SLURM_JOB_ID="8").wait(240) == 0
+        proxy.fail_from(0)
+        scripts = [start(tmp_path, **own), start(tmp_path, **own, **STEP, SLURM_PROCID="1", SLURM_JOB_ID="8")]
+        assert [process.wait(240) for process in scripts] == [0, 0]
+        proxy.come_back()
+        for environment in ({}, {"SLURM_RESTART_COUNT": "1"}, {"SLURM_RESTART_COUNT": "1"}):
+            assert start(tmp_path, **own, **environment).wait(240) == 0
+
+    found = scan(open_store(url, storage_options=moto_server.options()))
+    told = sorted((run.document.launch_key or "", [attempt.status for attempt in run.attempts]) for run in found)
+    keys = [key.split("/", 2)[2] for key, _ in told]
+    assert [key for key in keys if key.startswith("8")] == ["8/0", "8/0/1"]
+    assert [key.endswith("#2") for key in keys if key.startswith("7")] == [False, True]
+    assert [statuses for _, statuses in told] == [["finished"] * 2] * 2 + [["finished"]] * 2
+    assert list(tmp_path.glob("spool/*/launches/*")) == []
+
+
 @pytest.mark.s3
 def test_ranks_and_requeues_keep_their_identity_while_the_store_is_away(
     moto_server: servers.Server, bucket: str, tmp_path: Path
@@ -121,10 +162,12 @@ def test_ranks_and_requeues_keep_their_identity_while_the_store_is_away(
     url = f"s3://{bucket}/{tmp_path.name}"
 
     def run_ranks(server: servers.Server, restarts: int) -> None:
-        own = {"HINDSIGHT_STORE": url, "HINDSIGHT_SPOOL": str(tmp_path / "spool"), **server.environment()}
-        own |= {**STEP, "SLURM_RESTART_COUNT": str(restarts)}
-        ranks = [start(tmp_path, "log", **own, SLURM_PROCID=str(rank)) for rank in (0, 1)]
-        assert [process.wait(240) for process in ranks] == [0, 0]
+        own = {**remote(server, url, tmp_path), **STEP, "SLURM_RESTART_COUNT": str(restarts)}
+        first = start(tmp_path, "log", **own, SLURM_PROCID="0")
+        if restarts < 2:
+            wait_for_claim(tmp_path, f"slurm/lab/7/0@{restarts}", first)
+        other = start(tmp_path, "log", **own, SLURM_PROCID="1")
+        assert [process.wait(240) for process in (first, other)] == [0, 0]
 
     with proxy_to(moto_server.endpoint) as proxy:
         server = replace(moto_server, endpoint=proxy.endpoint)

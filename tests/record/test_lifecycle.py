@@ -158,16 +158,18 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_workers_know_the_options_of_the_store(tmp_path: Path, method: str) -> None:
-    """Those that were given to ``init`` reach them, and not the environment that others see."""
+    """Those that were given to ``init`` reach them as they are, and not the environment that others see."""
     code = f"""
 import multiprocessing, os
 import tracker
+from tracker.record.identity import handed_options
 
 def work(item):
     tracker.log("worker", item)
+    assert handed_options()["kept"] == (b"1", 2)
 
 if __name__ == "__main__":
-    options = {{"target_protocol": "file", "path": {str(tmp_path)!r} + "/hidden"}}
+    options = {{"target_protocol": "file", "path": {str(tmp_path)!r} + "/hidden", "kept": (b"1", 2)}}
     tracker.init(store="dir://store", storage_options=options, capture=())
     assert "hidden" not in str(os.environ)
     with multiprocessing.get_context("{method}").Pool(2) as pool:

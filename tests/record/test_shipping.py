@@ -12,12 +12,14 @@ import pytest
 import tracker
 from tests.record import reading
 from tests.record.wayward import Wayward, begin
+from tracker.errors import StoreFull, StoreUnavailable
 from tracker.record.context import set_scope
 from tracker.record.run import Run
 from tracker.store.base import Store, has
 from tracker.store.documents import Lease, decode
 from tracker.store.keys import SegmentKey, object_key
 from tracker.store.objects import get_object, put_object
+from tracker.store.shipping import ship_documents, shipping
 
 
 @pytest.fixture(autouse=True)
@@ -201,6 +203,106 @@ def test_a_payload_that_cannot_be_shipped_holds_back_only_what_names_it(tmp_path
     assert recover(store, run.spool).problems == {}
     assert get_object(store, damaged) + get_object(store, refused)
     assert [info.key for info in run.spool.list()] == ["store-url"]
+
+
+class Full(Wayward):
+    """A store with no room for payloads."""
+
+    tries = 0
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write a key, if it is a small one."""
+        if key.startswith("objects/"):
+            self.tries += 1
+            raise StoreFull("no room")
+        super().put(key, data)
+
+
+@pytest.mark.parametrize("kind", [Wayward, Full])
+def test_a_store_that_refuses_all_payloads_takes_the_records(tmp_path: Path, kind: type[Wayward]) -> None:
+    """They are told, and the end is written; where there is no room, one is tried alone."""
+    from tracker.store.recovery import recover
+
+    store = kind()
+    run = begin(store, tmp_path)
+    log_numbers(500)
+    with pytest.warns(RuntimeWarning, match="kept on this machine"):
+        finish_away(store, run)
+    store.away, store.refused = False, "objects/" if kind is Wayward else "nothing"
+    say_dead(run)
+    waiting = {object_key(put_object(run.spool, str(number).encode())) for number in range(9)}
+
+    assert recover(store, run.spool).problems.keys() == waiting
+
+    assert reading.values(store, run.id, "x") == list(range(500))
+    assert b'"finished"' in store.get(f"runs/{run.id}/attempts/{run.attempt}/end.json")
+    if isinstance(store, Full):
+        assert store.tries == 1
+
+
+def test_payloads_that_are_refused_keep_no_others_waiting_for_ever(tmp_path: Path) -> None:
+    """Each time others are tried first."""
+    store = Wayward()
+    run = begin(store, tmp_path)
+    run.finish()
+    waiting = sorted(object_key(put_object(run.spool, str(number).encode())) for number in range(8))
+    store.refused = tuple(waiting[:5])
+
+    while not all(has(store, key) for key in waiting[5:]):
+        with shipping(store, run.spool, {}):
+            pass
+
+
+def test_payloads_that_cannot_be_shipped_are_not_tried_with_every_flush(tmp_path: Path) -> None:
+    """Also where the store does not answer any more."""
+    store = Wayward()
+    run = begin(store, tmp_path)
+    tracker.log("x", 1)
+    put_object(run.spool, b"payload")
+    run.owe()
+    store.refused = "holds/"
+    with pytest.raises(StoreUnavailable):
+        run._flush()  # a part of what the background thread does
+
+    store.refused = "nothing"
+    run._flush()
+    assert run.is_away
+    run.finish()
+
+
+def test_of_the_ranks_that_fail_the_first_one_stays(tmp_path: Path) -> None:
+    """Also where another one's word waited in the spool."""
+    store = Wayward()
+    run = begin(store, tmp_path)
+    key = f"runs/{run.id}/attempts/{run.attempt}/failure.json"
+    store.put(key, b"first")
+    run.spool.put(key, b"second")
+    assert ship_documents(store, run.spool, run.id, {}) == [key]
+
+    assert store.get(key) == b"first"
+    assert not has(run.spool, key)
+    run.finish()
+
+
+def test_a_payload_is_let_go_when_it_is_shipped(tmp_path: Path) -> None:
+    """Its file is mapped no longer than needed."""
+    kept: list[bytes | memoryview] = []
+
+    class Keeping(Wayward):
+        def put(self, key: str, data: bytes | memoryview) -> None:
+            if key.startswith("objects/"):
+                kept.append(data)
+            super().put(key, data)
+
+    store = Keeping()
+    run = begin(store, tmp_path)
+    put_object(run.spool, b"payload")
+    with shipping(store, run.spool, {}):
+        pass
+    (data,) = kept
+    with pytest.raises(ValueError, match="released"):
+        bytes(data)
+    run.finish()
 
 
 def test_the_limit_of_waiting_journals_drops_and_counts(tmp_path: Path) -> None:

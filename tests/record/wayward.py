@@ -28,7 +28,8 @@ class Wayward(MemoryStore):
         name = f"wayward-{new_id()}"
         open_store(f"memory://{name}")
         super().__init__(name)
-        self.away, self.refused = False, "nothing"
+        self.away = False
+        self.refused: str | tuple[str, ...] = "nothing"
         self.asked = threading.Event()
 
     def put(self, key: str, data: bytes | memoryview) -> None:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from tracker.errors import Unavailable
-from tracker.record.identity import RUN_VARIABLE, counted
+from tracker.record.identity import RUN_VARIABLE, counted, run_of_launch
 from tracker.record.origin import Origin
 from tracker.record.replaying import order
 from tracker.store.base import Store
@@ -32,21 +32,37 @@ _DETAILS = {
 _NUMBERS = {"array_task", "rank", "ranks", "restarts"}
 
 
-def in_batch_job(origin: Origin, store: Store, *, is_process: bool) -> Origin:
-    """The origin with the identity that a job of Slurm's gives to it; ``store`` is where processes agree on it.
+def in_batch_job(origin: Origin, store: Store, spool: Store, *, is_process: bool) -> Origin:
+    """The origin with the identity that a job of Slurm's gives to it. Processes agree on it through ``store``, and
+    through ``spool`` while that does not answer.
 
     The run of a process that has no other identity is continued when Slurm puts the job into its queue again, and the
     processes of one ``srun`` are ranks of one run.
     """
     if order() is not None:
         return origin
+    origin = _numbered(origin, spool if origin.offline else store, spool, is_process=is_process)
+    return _apart(origin, spool) if origin.offline and origin.rank else origin
+
+
+def _apart(origin: Origin, spool: Store) -> Origin:
+    """A rank of whose attempt the spool knows nothing is a run of its own: the first rank may have reached the store,
+    or stand on another machine, and nobody would begin and end the attempt that this one would write into.
+    """
+    if origin.attempt_key is not None and run_of_launch(spool, origin.attempt_key) is not None:
+        return origin
+    key = origin.launch_key and f"{origin.launch_key}/{origin.rank}"
+    return replace(origin, rank=0, attempt_key=None, launch_key=key)
+
+
+def _numbered(origin: Origin, home: Store, spool: Store, *, is_process: bool) -> Origin:
     if is_process and _is_nameless(origin) and "SLURM_JOB_ID" in os.environ:
         origin = replace(origin, **of_process(os.environ), orchestrator=details_of(os.environ), is_counted=True)
     if not origin.is_counted or origin.launch_key is None:
         return origin
     tried = f"{restarts_of(os.environ)}/{origin.rank}"
     with suppress(Unavailable):
-        origin = replace(origin, launch_key=counted(store, origin.launch_key, attempt=tried))
+        origin = replace(origin, launch_key=counted(home, spool, origin.launch_key, attempt=tried))
     if origin.attempt_key is not None:
         origin = replace(origin, attempt_key=f"{origin.launch_key}@{restarts_of(os.environ)}")
     return origin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import sys
 import time
 from contextlib import suppress
@@ -57,8 +58,8 @@ def claim_id(store: Store, identity: Identity, spool: Store) -> str:
     return _claimed(store, identity.launch_key, identity.run or waiting or ids.new_id())
 
 
-def claim_attempt(store: Store, identity: Identity, run: str, began: float | None = None) -> str:
-    """A new id, or the one that the first of the ranks which share this attempt has chosen.
+def claim_attempt(store: Store, identity: Identity, run: str, spool: Store, began: float | None = None) -> str:
+    """A new id, or the one that the first of the ranks which share this attempt has chosen, in the store or the spool.
 
     Attempts supersede each other in the order of their ids, so it comes after those that there are, also when they were
     made by a clock ahead of ours.
@@ -66,22 +67,27 @@ def claim_attempt(store: Store, identity: Identity, run: str, began: float | Non
     before = ""
     if identity.run is not None or identity.launch_key is not None:
         before = max(filter(ids.is_id, store.folders(keys.attempts_folder(run))), default="")
-    return _claimed(store, identity.attempt_key, ids.later_id(before, at=began))
+    waiting = run_of_launch(spool, identity.attempt_key) if identity.attempt_key is not None else None
+    return _claimed(store, identity.attempt_key, waiting or ids.later_id(before, at=began))
 
 
 def membership(store: Store, identity: Identity, spool: Store) -> tuple[Membership, RunDocument]:
     """What the ranks of one job agree on through the store alone: nobody waits for anybody."""
     run = claim_id(store, identity, spool)
-    attempt = claim_attempt(store, identity, run)
+    attempt = claim_attempt(store, identity, run, spool)
     document = claim_document(store, identity, run, time.time())
     return Membership(run=run, attempt=attempt, store=store.url, project=identity.project), document
 
 
-def counted(store: Store, launch_key: str, *, attempt: str) -> str:
-    """The launch key, numbered where processes that ran before this one in the same try have it."""
+def counted(store: Store, spool: Store, launch_key: str, *, attempt: str) -> str:
+    """The launch key, numbered where processes that ran before this one in the same try have it: also one for which the
+    store did not answer, and whose claim waits in the spool.
+    """
     for number in itertools.count(1):
         key, own = launch_key if number == 1 else f"{launch_key}#{number}", ids.new_id()
-        if _claimed(store, f"{key}@{attempt}", own) == own:
+        name = f"{key}@{attempt}"
+        # The spool first: what is shipped stands in the store before it is gone from there.
+        if run_of_launch(spool, name) is None and _claimed(store, name, own) == own:
             return key
     raise AssertionError("numbers do not end")
 
@@ -147,8 +153,9 @@ def _hand_on(storage_options: dict[str, Any]) -> None:
     """Options go to workers with what ``multiprocessing`` itself tells them: others see the environment."""
     from multiprocessing.process import current_process
 
-    with suppress(TypeError):  # with objects that have no form of their own, which a worker could not be given
-        _handed(current_process())[_HANDED] = msgspec.json.encode(storage_options)
+    with suppress(Exception):  # objects may refuse to be pickled in any way; a worker could not be given them
+        # As bytes: what a worker cannot unpickle must not keep it from starting.
+        _handed(current_process())[_HANDED] = pickle.dumps(storage_options)
 
 
 def _handed(process: Any) -> dict[str, Any]:
@@ -170,7 +177,12 @@ def handed_options() -> dict[str, Any] | None:
     """The storage options of the run that this spawned worker belongs to, where that was given some."""
     multiprocessing = sys.modules.get("multiprocessing.process")
     data = None if multiprocessing is None else _handed(multiprocessing.current_process()).get(_HANDED)
-    return None if data is None else msgspec.json.decode(data, type=dict[str, Any])
+    if data is None:
+        return None
+    with suppress(Exception):  # a class that this worker cannot import, or that cannot be made here
+        options: dict[str, Any] = pickle.loads(data)  # what the process that started this one has told it
+        return options
+    return None
 
 
 def invitation() -> Membership | None:

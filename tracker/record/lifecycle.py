@@ -204,8 +204,7 @@ def _start(recorder: Recorder, overrides: dict[str, Any], origin: Origin) -> Run
     called = function_entry(function, root=root) if function and is_call else None
     entry = origin.entry or called or capture_entry(sys.argv, root=root)
     store = connect_offline(settings) if origin.offline else resolve_store(settings, root, create=True)
-    home = spool_for(store, settings) if origin.offline else store
-    origin = in_batch_job(origin, home, is_process=recorder is PROCESS)
+    origin = in_batch_job(origin, store, spool_for(store, settings), is_process=recorder is PROCESS)
     identity = identify(origin, replayed, project=settings.project or root.name or "project", entry=entry, store=store)
     opened = Run(
         store, settings, identity, recorder, root=root, offline=origin.offline, ordinal=ordinal, began=origin.began

@@ -81,7 +81,7 @@ class Run:
             member, document = membership(home, identity, self.spool)
         if member is None:
             self.id, self._pid = claim_id(home, identity, self.spool), os.getpid()
-            self.attempt = claim_attempt(home, identity, self.id, began)
+            self.attempt = claim_attempt(home, identity, self.id, self.spool, began)
             lease = keys.attempt_document(self.id, self.attempt, "lease")
             self._heartbeat = Heartbeat(store, lease, settings.heartbeat_s, self._tell_away)
             with self._noted(home, identity):
@@ -183,7 +183,7 @@ class Run:
         return os.getpid() != self._pid
 
     def upkeep(self) -> None:
-        """Seal, flush, renew, sample: whatever is due. Runs in the background thread; problems are told once and never
+        """Seal, flush, sample: whatever is due. Runs in the background thread; problems are told once and never
         raised.
         """
         try:
@@ -250,11 +250,15 @@ class Run:
 
     def _pay_documents(self) -> None:
         """Put what waits in the spool since the store did not answer."""
-        owed, failed = self._owed, dict[str, str]()
-        with shipping(self.store, self.spool, failed):
-            ship_documents(self.store, self.spool, self.id, failed)
+        owed, failed, is_over = self._owed, dict[str, str](), False
+        try:
+            with shipping(self.store, self.spool, failed):
+                ship_documents(self.store, self.spool, self.id, failed)
+            is_over = not failed
+        finally:
+            if not is_over:
+                self._due["payment"] = time.monotonic() + _PAYMENT_PAUSE_S
         if failed:  # what names these waits, and so does what comes: it may name them, too
-            self._due["payment"] = time.monotonic() + _PAYMENT_PAUSE_S
             self._tell_payloads(failed)
             return
         with self._owing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
@@ -16,7 +17,7 @@ from tracker.errors import (
     DamagedObject,
     KeyExists,
     KeyNotFound,
-    StoreUnavailable,
+    StoreFull,
     Unavailable,
 )
 from tracker.store import keys
@@ -28,7 +29,7 @@ from tracker.store.holds import holding
 Failed = dict[str, str]  # why something waits on, by key
 
 _PIECE_BYTES = 8 << 20
-_TRIES = 3  # payloads that may fail after all retries, each of which takes a minute, before the store is taken for away
+_TRIES = 3  # payloads that the store may refuse, each of which may take a minute, before the others wait as well
 
 
 @contextmanager
@@ -36,7 +37,8 @@ def shipping(store: Store, source: Store, failed: Failed) -> Iterator[None]:
     """Payloads that wait in a spool are in the store inside of this block, and nobody sweeps them before its end.
 
     One that cannot be read, or that the store refuses, waits on: it is noted in ``failed``, and not tried again where
-    it stands there already. Raises ``Unavailable`` when the store takes none.
+    it stands there already. After some refusals the others are noted there untried. Raises ``Unavailable`` when the
+    store does not answer at all.
     """
     with holding(store, _payloads(source)):
         _ship_payloads(store, source, failed)
@@ -49,6 +51,9 @@ def _ship_payloads(store: Store, source: Store, failed: Failed) -> None:
     for key in _payloads(source):
         if key in failed:
             continue
+        if tries <= 0:
+            failed[key] = "not tried, because the store has refused others"
+            continue
         try:
             _ship_payload(store, source, key, failed)
         except KeyNotFound:
@@ -57,9 +62,9 @@ def _ship_payloads(store: Store, source: Store, failed: Failed) -> None:
             failed[key] = str(exc)
             continue
         except Unavailable as exc:
-            tries -= isinstance(exc, StoreUnavailable)
-            if not tries or not _answers(store):
+            if not _answers(store):
                 raise
+            tries -= _TRIES if isinstance(exc, StoreFull) else 1
             failed[key] = str(exc)
             continue
         source.delete([key])
@@ -101,10 +106,12 @@ def _mapped(source: Store, key: str) -> Iterator[memoryview]:
         if mapped is None:
             yield memoryview(b"")
             return
+        data = memoryview(mapped)
         try:
-            yield memoryview(mapped)
+            yield data
         finally:
-            with suppress(BufferError):  # an error on its way out may hold it for a moment; it is closed after that
+            with suppress(BufferError):  # an error on its way out may hold a part of it; it is closed after that
+                data.release()
                 mapped.close()
 
 
@@ -140,7 +147,8 @@ def _named(document: bytes, failed: Failed) -> str | None:
 
 def _payloads(source: Store) -> list[str]:
     found = [info.key for prefix in (keys.OBJECTS, keys.CODE) for info in source.list(prefix)]
-    return sorted(found, key=lambda key: (key.endswith(".json"), not key.startswith(keys.OBJECTS), key))
+    random.Random().shuffle(found)  # else those that are refused would be tried first again and again
+    return sorted(found, key=lambda key: (key.endswith(".json"), not key.startswith(keys.OBJECTS)))
 
 
 def ship_documents(store: Store, source: Store, run: str, failed: Failed) -> list[str]:
@@ -148,6 +156,7 @@ def ship_documents(store: Store, source: Store, run: str, failed: Failed) -> lis
     word replaces nothing newer. A launch key that another run has taken meanwhile stays that one's. Those that name a
     payload which could not be shipped (``failed``) wait for it.
     """
+    _ship_claims(store, source)
     _ship_launch(store, source, run)
     waiting = list(source.list(keys.run_folder(run)))
     if all(info.key.startswith(keys.journal_folder(run)) for info in waiting):
@@ -170,10 +179,29 @@ def _ship_documents(store: Store, source: Store, run: str, failed: Failed) -> li
                 continue
             if _named(document, failed):
                 continue
-            store.put(key, document)
+            if key.endswith("/failure.json"):
+                with suppress(KeyExists):  # of the ranks that fail the first one is told
+                    store.create(key, document)
+            else:
+                store.put(key, document)
             source.delete([key])
             shipped.append(key)
     return shipped
+
+
+def _ship_claims(store: Store, source: Store) -> None:
+    """Move what processes have agreed on while the store was away, also how many there were: those that come now agree
+    through the store. What was claimed there meanwhile stays.
+    """
+    for info in list(source.list("launches/")):
+        try:
+            claim = _read(source, info.key)
+            decode(claim, Launch, key=info.key)
+        except (KeyNotFound, Corrupt):
+            continue  # shipped by another process, or damaged; of a run's own key its document tells, too
+        with suppress(KeyExists):
+            store.create(info.key, claim)
+        source.delete([info.key])
 
 
 def _ship_launch(store: Store, source: Store, run: str) -> None:
