@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from tests.slurm.cluster import Cluster
 from tracker.errors import BadSetting, Unavailable
 from tracker.replay import slurm, slurm_queue
 from tracker.replay.asking import read_replay, replay
+from tracker.replay.documents import Plan, Question
 from tracker.replay.slices import run_slice
 
 
@@ -210,6 +212,38 @@ class TestContract(ExecutorContract):
 
         assert process.wait(240) == 0
         assert project.values("probe", "epoch", "step") == wanted
+
+
+EMPTY = Plan(replay="0" * 26, created=0.0, question=Question(names=("x",)), workers=1)
+
+
+def test_one_of_several_partitions_that_is_too_small(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm says what the one lacks that it looked at last: that is told, and the job is not given up."""
+    monkeypatch.setenv("SLURM_CONF", cluster.configuration)
+    parameters = {"partition": "high,main", "mem": None, "additional_parameters": {"begin": "now+1hour"}}
+    queue = slurm_queue.Queue(str(tmp_path), EMPTY, parameters, {}, tmp_path / "jobs", print)
+    jobs = queue.submit([0]).values()
+
+    (standing,) = queue.standing(jobs).values()
+    queue.cancel(list(jobs))
+
+    assert (standing.state, standing.reason) == ("PENDING", "BeginTime")
+    assert set(standing.partitions.split(",")) == {"high", "main"}
+    for reason in ("PartitionTimeLimit", "PartitionConfig", "PartitionNodeLimit"):
+        refused = standing._replace(reason=reason)
+        assert (refused.is_held_up, refused.never_starts) == (True, False)
+        # Nodes that are down may come back, which no other of these reasons can mean.
+        assert refused._replace(partitions="high").never_starts == (reason != "PartitionNodeLimit")
+
+
+def test_options_that_no_job_can_be_given_are_told(cluster: Cluster, tmp_path: Path) -> None:
+    """As what they are, and not as a setting of Slurm's."""
+    queue = slurm_queue.Queue(str(tmp_path), EMPTY, {}, {"lock": threading.Lock()}, tmp_path / "jobs", print)
+
+    with pytest.raises(BadSetting, match="storage options lock cannot be given to jobs"):
+        queue.submit([0])
 
 
 @pytest.mark.s3

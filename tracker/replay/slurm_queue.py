@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import shutil
 import subprocess
 import time
@@ -30,10 +31,12 @@ _ENDED |= {"REVOKED", "SPECIAL_EXIT", "TIMEOUT", "GONE"}
 _OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")
 _SUBMITTED = "_submitted.pkl"  # the end of the name of what submitit keeps of a job
 
-# What Slurm says of a job that it accepts and never starts.
-_NEVER = {"AccountNotAllowed", "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS"}
-_NEVER |= {"MaxMemPerLimit", "PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "QOSNotAllowed"}
-_NEVER_ENDINGS = ("NotSatisfied", "PerJob", "PerJobLimit", "PerNode")
+# What Slurm says of a job that it accepts and never starts. What it says of a partition counts where the job may go to
+# that one only: else it is the partition that Slurm looked at last. PartitionNodeLimit is not among them, since Slurm
+# says it of nodes that are down, too.
+_NEVER = {"BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS"}
+_NEVER_THERE = {"AccountNotAllowed", "MaxMemPerLimit", "PartitionConfig", "PartitionTimeLimit", "QOSNotAllowed"}
+_NEVER_THERE_ENDINGS = ("NotSatisfied", "PerJob", "PerJobLimit", "PerNode")
 _USUAL = {"BeginTime", "Cleaning", "JobArrayTaskLimit", "None", "Priority", "Prolog", "Resources"}
 
 
@@ -42,6 +45,7 @@ class Standing(NamedTuple):
 
     state: str
     reason: str = ""
+    partitions: str = ""  # one, or several between commas
 
     @property
     def is_over(self) -> bool:
@@ -51,7 +55,9 @@ class Standing(NamedTuple):
     @property
     def never_starts(self) -> bool:
         """Whether it waits for what will not be, unless somebody changes it or the cluster."""
-        return self.state == "PENDING" and (self.reason in _NEVER or self.reason.endswith(_NEVER_ENDINGS))
+        is_never_there = self.reason in _NEVER_THERE or self.reason.endswith(_NEVER_THERE_ENDINGS)
+        is_never = self.reason in _NEVER or (is_never_there and "," not in self.partitions)
+        return self.state == "PENDING" and is_never
 
     @property
     def is_held_up(self) -> bool:
@@ -90,6 +96,7 @@ class Queue:
         """The jobs of these slices, which are put into one array."""
         import submitit
 
+        self._check_options()
         rows = [[value] * len(numbers) for value in (self.url, self.storage_options, self.plan.replay)]
         try:
             executor = submitit.SlurmExecutor(self.folder, python=None)
@@ -107,6 +114,18 @@ class Queue:
         found = {number: str(job.job_id) for number, job in zip(numbers, jobs, strict=True)}
         durable.write(self._note, msgspec.json.encode(self.known() | found))
         return found
+
+    def _check_options(self) -> None:
+        """``BadSetting`` for options of the store that no job could be given."""
+        import cloudpickle  # what submitit does it with
+
+        try:
+            cloudpickle.dumps(self.storage_options)
+        except (pickle.PicklingError, TypeError, AttributeError, ValueError) as exc:
+            raise BadSetting(
+                f"the storage options {', '.join(sorted(self.storage_options))} cannot be given to jobs: "
+                f"{mask_text(str(exc))}; expected values that can be pickled, such as texts and numbers"
+            ) from exc
 
     def _parameters(self) -> dict[str, Any]:
         given = {key: value for key, value in self.parameters.items() if key != "folder"}
@@ -204,7 +223,7 @@ def result_of(folder: Path, job: str) -> tuple[str, Any] | None:
 
 def _listed(array: str) -> dict[str, Standing]:
     """A job, or the tasks of an array, as far as Slurm knows them still."""
-    command = ["squeue", "-h", "-r", "-t", "all", "-j", array, "-o", "%F %K %T %r"]
+    command = ["squeue", "-h", "-r", "-t", "all", "-j", array, "-o", "%F %K %T %P %r"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_S)
     except (OSError, subprocess.TimeoutExpired) as exc:
@@ -215,6 +234,7 @@ def _listed(array: str) -> dict[str, Standing]:
         raise Unavailable(f"Slurm does not answer (squeue): {done.stderr.strip()}; jobs that it has go on")
     found = {}
     for line in done.stdout.splitlines():
-        job, task, state, *reason = line.split(maxsplit=3)
-        found[job if task == "N/A" else f"{job}_{task}"] = Standing(state, "".join(reason).partition(",")[0].strip())
+        job, task, state, partitions, *reasons = line.split(maxsplit=4)
+        reason = "".join(reasons).partition(",")[0].strip()
+        found[job if task == "N/A" else f"{job}_{task}"] = Standing(state, reason, partitions)
     return found
