@@ -132,7 +132,9 @@ class SlurmTrackedOperator(TrackedOperator):
         given = {"store": url, "storage_options": options, "project": self.project}
         own = {"name": self.run_name or place.name, "tags": (*self.tags, *place.tags)}
         function = functools.partial(portable(self.python_callable), **self.op_kwargs)
-        submission = Submission(function, place.launch_key, own | {name: each for name, each in given.items() if each})
+        submission = Submission(
+            function, place.launch_key, own | {name: each for name, each in given.items() if each is not None}
+        )
         return submission, *self.op_args
 
     def _finish(self, context: Any, task: SlurmTask, job: str, **patience: float) -> Any:
