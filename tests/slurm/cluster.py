@@ -104,9 +104,8 @@ class Cluster:
     def node_away(self) -> Iterator[None]:
         """Lose the node for the duration of the block: slurmd and all that it had started are killed."""
         node = self.command("sinfo", "-h", "-N", "-o", "%N").split()[0]
-        for process in (self.daemons["slurmd"].pid, *_of_jobs(self)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        self.daemons["slurmd"].kill()
+        _kill_jobs(self)
         self.daemons["slurmd"].wait()
         self.command("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")  # not after SlurmdTimeout
         try:
@@ -254,10 +253,17 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_jobs(cluster: Cluster) -> None:
-    """Cancel everything, and wait until the node is empty."""
+    """Cancel everything, and wait until the node is empty. Slurm itself leaves a process that ignores its signals."""
     cluster.command("scancel", "--user=root", check=False)
     with contextlib.suppress(AssertionError):
         wait_until(lambda: not cluster.command("squeue", "-h", "-t", "R,CG", check=False), cluster.log, patience_s=30)
+    _kill_jobs(cluster)
+
+
+def _kill_jobs(cluster: Cluster) -> None:
+    for process in _of_jobs(cluster):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def wait_until(condition: Callable[[], Any], otherwise: Callable[[], str], *, patience_s: float = PATIENCE_S) -> Any:
