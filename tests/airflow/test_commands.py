@@ -25,7 +25,7 @@ from tracker.errors import Unavailable
 from tracker.read.catalog import RunView, scan
 from tracker.store.open import open_store
 
-PLACE = Place(engine="airflow", launch_key="airflow/pipeline/first/work/-1", name="work")
+PLACE = Place(engine="airflow", launch_key="airflow/pipeline/first/train/-1", name="train")
 WAIT = "while [ ! -e gate ]; do sleep 0.05; done"
 ITSELF = """
 import sys, time
@@ -109,7 +109,7 @@ from tracker.decorators.places import Place
 from tracker.operators import witness
 from tracker.operators.commands import Child, Work
 witness._PATIENCE_S = 0.1
-place = Place(engine="airflow", launch_key={PLACE.launch_key!r}, name="work")
+place = Place(engine="airflow", launch_key={PLACE.launch_key!r}, name="train")
 Child(Work(command={WAIT!r}, folder={str(folder)!r}), place, store={str(folder.parent / "store")!r},
       storage_options={{}}).execute(print)
 """
