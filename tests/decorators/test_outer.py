@@ -12,22 +12,7 @@ import pytest
 from tracker.decorators import tracked
 
 import tracker
-from tracker.read.catalog import RunView, scan
-from tracker.store.open import open_store
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A store that tracked functions record into."""
-    url = str(tmp_path / "store")
-    monkeypatch.setenv("HINDSIGHT_STORE", url)
-    monkeypatch.setenv("HINDSIGHT_CAPTURE", "")
-    return url
-
-
-def runs_of(store: str) -> list[RunView]:
-    """The runs of a store, oldest first."""
-    return scan(open_store(store, create=False))
+from tests.decorators.runs import runs_of
 
 
 def doubled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,25 +17,11 @@ import pytest
 from tracker.decorators import tracked
 
 import tracker
+from tests.decorators.runs import runs_of
 from tracker.errors import InputError
-from tracker.read.catalog import RunView, scan
 from tracker.record.lifecycle import active_run
 from tracker.store.objects import get_object
 from tracker.store.open import open_store
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A store that tracked functions record into."""
-    url = str(tmp_path / "store")
-    monkeypatch.setenv("HINDSIGHT_STORE", url)
-    monkeypatch.setenv("HINDSIGHT_CAPTURE", "")
-    return url
-
-
-def runs_of(store: str) -> list[RunView]:
-    """The runs of a store, oldest first."""
-    return scan(open_store(store, create=False))
 
 
 def values(store: str, *names: str) -> list[list[Any]]:

@@ -12,6 +12,7 @@ import pytest
 from tests.read.building import It, Logged, log_run, make_run
 from tests.syncing.stores import copy_of
 from tests.upkeep.answers import answers, without_index
+from tests.upkeep.dying import Dying
 from tracker.read.catalog import scan
 from tracker.store import ids, keys
 from tracker.store.base import Store
@@ -126,30 +127,6 @@ def test_a_horizon_that_goes_back_hides_no_run(memory: Store) -> None:
     compact(memory)
 
     assert run in [view.run for view in scan(memory)]
-
-
-class Dying(LocalStore):
-    """A store whose process dies at a chosen one of its changes."""
-
-    left = 10**6
-
-    def put(self, key: str, data: bytes | memoryview) -> None:
-        self._live()
-        super().put(key, data)
-
-    def create(self, key: str, data: bytes | memoryview) -> None:
-        self._live()
-        super().create(key, data)
-
-    def delete(self, keys: object) -> None:
-        for key in keys:  # type: ignore[attr-defined]
-            self._live()
-            super().delete([key])
-
-    def _live(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.slow

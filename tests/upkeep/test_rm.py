@@ -17,6 +17,7 @@ import tracker
 from tests.conftest import remote
 from tests.syncing.stores import contents, copy_of, project_store, report_of, small_run, sound
 from tests.upkeep.aging import aged
+from tests.upkeep.dying import Dying
 from tracker.errors import Conflict
 from tracker.store import keys
 from tracker.store.base import Store
@@ -172,26 +173,6 @@ def test_an_attempt_that_begins_while_its_run_is_deleted_is_seen(tmp_path: Path)
     assert len(tracker.dataframe("loss", "norm", runs=run.id, store=store)) == 1
     with attempt() as again:
         assert again.id == run.id
-
-
-class Dying(LocalStore):
-    """A store whose process dies at a chosen one of its changes."""
-
-    left = 10**6
-
-    def put(self, key: str, data: bytes | memoryview) -> None:
-        self._live()
-        super().put(key, data)
-
-    def delete(self, keys: object) -> None:
-        for key in keys:  # type: ignore[attr-defined]
-            self._live()
-            super().delete([key])
-
-    def _live(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
 
 
 def test_killed_at_every_change(whole: Path, tmp_path: Path) -> None:
