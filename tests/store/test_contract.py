@@ -178,6 +178,10 @@ def test_listing_is_sorted_and_stays_below_its_prefix(store: Store) -> None:
     assert listed == sorted([*names, "format.json"])
     assert [info.key for info in store.list("b/")] == sorted(name for name in names if name.startswith("b/"))
     assert list(store.list("nothing/")) == []
+    for after in ("b", "b/", "b/c", "b/c/", "b/cc", "c", "zz", *names):
+        assert [info.key for info in store.list(after=after)] == [key for key in listed if key > after]
+        behind = [name for name in sorted(names) if name > after and name.startswith("b/")]
+        assert [info.key for info in store.list("b/", after=after)] == behind
 
 
 def test_folders_names_direct_children_only(store: Store) -> None:

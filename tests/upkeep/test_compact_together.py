@@ -136,7 +136,7 @@ def test_writers_readers_a_sync_and_two_compactions_at_once(
     assert answers(store, tables=False) == answers(without_index(store), tables=False)
     compact(store, grace_s=0)
     assert answers(store, tables=False) == answers(without_index(store), tables=False)
-    # Two writers that begin one launch at the same moment may become two runs where the server cannot tell who was first.
+    # Where the server cannot tell who was first, two writers that begin one launch at once may become two runs.
     assert len(runs(store)) - (5 + 3 + 1) in ({0} if store.conditional_put else {0, 1})
     assert all(view.located is not None for view in scan_index(store) or [])
 

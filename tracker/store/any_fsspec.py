@@ -52,7 +52,7 @@ def open_any(url: str, options: Mapping[str, Any], policy: RetryPolicy | None) -
 class FsspecDriver:
     """One attempt at each operation of an fsspec file system, without its caches."""
 
-    tokens = False
+    tokens = resumes = False
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         import fsspec.core
@@ -96,7 +96,7 @@ class FsspecDriver:
             with _translated(key, self._shown), contextlib.suppress(FileNotFoundError):
                 self._system.rm_file(self._root + key)
 
-    def list(self, prefix: str) -> Iterator[Info]:
+    def list(self, prefix: str, after: str) -> Iterator[Info]:
         with _translated(prefix or "the listing", self._shown), contextlib.suppress(FileNotFoundError):
             found = self._system.find((self._root + prefix).rstrip("/"), detail=True)
             for path, entry in found.items():

@@ -12,7 +12,7 @@ from tracker.errors import BadKey, InputError, KeyNotFound
 from tracker.store import keys
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Info:
     """One key with its size in bytes and, where the back end knows it, its time of change (Unix seconds)."""
 
@@ -54,8 +54,12 @@ class Store(Protocol):
     def delete(self, keys: Iterable[str]) -> None:
         """Remove keys; those that are not there are not an error."""
 
-    def list(self, prefix: str = "") -> Iterator[Info]:
-        """Every key below a prefix that ends with ``/`` (or all), sorted by key; an absent prefix has none."""
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[Info]:
+        """Every key below a prefix that ends with ``/`` (or all), sorted by key; an absent prefix has none.
+
+        With ``after`` only keys behind that one. What is listed is not held in memory as a whole, where the back end
+        can help it.
+        """
 
     def folders(self, prefix: str = "", *, after: str = "") -> builtins.list[str]:
         """Names of the direct sub-folders of a prefix, sorted; a local one may be named although empty.

@@ -75,11 +75,11 @@ class LocalStore:
                 if not path.is_dir():
                     os.unlink(path)
 
-    def list(self, prefix: str = "") -> Iterator[Info]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[Info]:
         """Every key below a prefix, sorted; unfinished, linked and unusable names are left out."""
         folder = self._path(check_prefix(prefix)[:-1]) if prefix else self.root
         with durable.translated(folder, prefix):
-            yield from _walk(folder, prefix)
+            yield from _walk(folder, prefix, after)
 
     def folders(self, prefix: str = "", *, after: str = "") -> builtins.list[str]:
         """Names of the direct sub-folders of a prefix, sorted; a folder that lost its last key may still be named."""
@@ -150,12 +150,14 @@ def _usable(entry: os.DirEntry[str], prefix: str) -> bool:
     return True
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[Info]:
+def _walk(folder: Path, prefix: str, after: str) -> Iterator[Info]:
     # A folder sorts as "name/", so that the whole listing is sorted by key as it is on S3.
     entries = [(entry.name + "/" * entry.is_dir(follow_symlinks=False), entry) for entry in _scan(folder, prefix)]
     for name, entry in sorted(entries, key=lambda pair: pair[0]):
+        if prefix + name <= after and not (name.endswith("/") and after.startswith(prefix + name)):
+            continue
         if name.endswith("/"):
-            yield from _walk(Path(entry.path), prefix + name)
+            yield from _walk(Path(entry.path), prefix + name, after)
         elif entry.is_file(follow_symlinks=False):
             try:
                 found = entry.stat(follow_symlinks=False)

@@ -59,11 +59,11 @@ class MemoryStore:
         for key in keys:
             self._keys.pop(check(key), None)
 
-    def list(self, prefix: str = "") -> Iterator[Info]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[Info]:
         """Every key below a prefix, sorted, as they were at the first step of the iteration."""
         check_prefix(prefix)
         for key, (data, modified) in sorted(self._keys.copy().items()):
-            if key.startswith(prefix):
+            if key.startswith(prefix) and key > after:
                 yield Info(key, len(data), modified)
 
     def folders(self, prefix: str = "", *, after: str = "") -> builtins.list[str]:

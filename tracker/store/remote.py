@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import io
+import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,8 @@ from tracker.store.base import Info, check_prefix, check_range
 from tracker.store.keys import check
 from tracker.store.ranges import TAIL_BYTES, RangeReader
 from tracker.store.retry import OPENING, RetryPolicy, persist
+
+PIECE_KEYS = 50_000  # of a listing that are held in memory, some 15 MB
 
 Result = TypeVar("Result")
 
@@ -32,6 +35,7 @@ class Driver(Protocol):
     """
 
     tokens: bool  # whether a put can carry a mark that ``token`` reads back
+    resumes: bool  # whether a listing that begins behind a key costs no look at those before it
 
     def get(self, key: str) -> bytes: ...
 
@@ -44,7 +48,7 @@ class Driver(Protocol):
 
     def delete(self, keys: builtins.list[str]) -> None: ...
 
-    def list(self, prefix: str) -> Iterable[Info]: ...
+    def list(self, prefix: str, after: str) -> Iterable[Info]: ...
 
     def folders(self, prefix: str, after: str) -> Iterable[str]: ...
 
@@ -156,12 +160,28 @@ class RemoteStore:
             batch = checked[start : start + 1000]
             self._try(f"deleting {len(batch)} keys", lambda batch=batch: self._driver.delete(batch))  # type: ignore[misc]
 
-    def list(self, prefix: str = "") -> Iterator[Info]:
-        """Every key below a prefix, sorted; names that cannot be keys are left out."""
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[Info]:
+        """Every key below a prefix, sorted; names that cannot be keys are left out.
+
+        At most ``PIECE_KEYS`` of them are held in memory where the server sorts, else all.
+        """
         check_prefix(prefix)
-        found = self._try(f"listing {prefix or 'the store'}", lambda: [*self._driver.list(prefix)])
-        # Sorted here, because not every server that speaks S3 sorts.
-        yield from sorted((info for info in found if _is_key(info.key)), key=lambda info: info.key)
+        what, more = f"listing {prefix or 'the store'}", True
+        while more:
+            found, more = self._try(what, lambda after=after: self._piece(prefix, after))  # type: ignore[misc]
+            yield from (info for info in found if _is_key(info.key))
+            after = found[-1].key if found else after
+
+    def _piece(self, prefix: str, after: str) -> tuple[builtins.list[Info], bool]:
+        """The next keys, sorted, and whether there may be more of them behind these."""
+        found: list[Info] = []
+        for info in self._driver.list(prefix, after):
+            if info.key > after:
+                found.append(info)
+            # Not every server that speaks S3 sorts; one that has sorted so many keys does.
+            if len(found) == PIECE_KEYS and self._driver.resumes and _is_sorted(found):
+                return found, True
+        return sorted(found, key=lambda info: info.key), False
 
     def folders(self, prefix: str = "", *, after: str = "") -> builtins.list[str]:
         """Names of the direct sub-folders of a prefix, sorted."""
@@ -217,6 +237,10 @@ class RemoteStore:
     def _try(self, what: str, operation: Callable[[], Result]) -> Result:
         fix = "check the address, the network and the credentials with `hindsight doctor`"
         return persist(operation, self._effective, what=f"{what} in {self.address}", fix=fix)
+
+
+def _is_sorted(infos: builtins.list[Info]) -> bool:
+    return all(first.key < second.key for first, second in itertools.pairwise(infos))
 
 
 def _is_key(key: str) -> bool:

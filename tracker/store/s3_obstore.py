@@ -38,7 +38,7 @@ def belongs_to_parent() -> bool:
 class ObstoreDriver:
     """One attempt at each operation, as one S3 request made by obstore."""
 
-    tokens = True
+    tokens = resumes = True
 
     def __init__(self, settings: Settings) -> None:
         global _started_in
@@ -100,15 +100,22 @@ class ObstoreDriver:
             with _translated(f"{len(keys)} keys", self._settings):
                 obstore.delete(self._once, [self._path(key) for key in keys])
 
-    def list(self, prefix: str) -> Iterable[Info]:
+    def list(self, prefix: str, after: str) -> Iterator[Info]:
+        told: set[str] = set()
+        try:
+            for info in self._listed(prefix, after):
+                told.add(info.key)
+                yield info
+        except _OddKey:
+            yield from (info for info in _other_driver(self._settings).list(prefix, after) if info.key not in told)
+
+    def _listed(self, prefix: str, after: str) -> Iterator[Info]:
         import obstore
 
-        try:
-            with _translated(prefix or "the listing", self._settings):
-                pages = obstore.list(self._patient, self._path(prefix) or None, chunk_size=1000)
-                return [self._info(entry) for page in pages for entry in page]
-        except _OddKey:
-            return _other_driver(self._settings).list(prefix)
+        offset = self._path(after) if after else None
+        with _translated(prefix or "the listing", self._settings):
+            for page in obstore.list(self._patient, self._path(prefix) or None, offset=offset, chunk_size=1000):
+                yield from map(self._info, page)
 
     def folders(self, prefix: str, after: str) -> Iterable[str]:
         import obstore

@@ -20,7 +20,7 @@ _SINGLE_BYTES = 4 * _PART_BYTES  # larger payloads go in parts, so that a failur
 class S3fsDriver:
     """One attempt at each operation, as one S3 request made by s3fs."""
 
-    tokens = True
+    tokens = resumes = True
 
     def __init__(self, settings: Settings) -> None:
         import s3fs
@@ -92,8 +92,8 @@ class S3fsDriver:
         for error in answer.get("Errors", []):
             raise refusal(500, error.get("Code", ""), error.get("Message", ""), key=keys[0], where=self._settings.where)
 
-    def list(self, prefix: str) -> Iterator[Info]:
-        for page in self._pages(prefix, {}):
+    def list(self, prefix: str, after: str) -> Iterator[Info]:
+        for page in self._pages(prefix, {"StartAfter": self._settings.prefix + after} if after else {}):
             for entry in page.get("Contents", []):
                 key = entry["Key"].removeprefix(self._settings.prefix)
                 yield Info(key, entry["Size"], entry["LastModified"].timestamp())

@@ -48,8 +48,7 @@ class Deleting:
         """Delete what may go. Whoever records into the source meanwhile loses nothing."""
         self._look_at_replays()
         freed: set[str] = set()
-        runs = list(list_units(self.source, keys.RUNS, only))
-        for unit in runs:
+        for unit in list_units(self.source, keys.RUNS, only):
             results = list(self._results[unit.id])
             reason = self._reason_to_stay(unit) or self._reason_to_wait(unit)
             objects, reason = (set(), reason) if reason else self._prove(unit, results)

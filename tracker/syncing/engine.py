@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, islice
 
 from tracker.store import keys
 from tracker.store.base import Info, has
@@ -17,10 +17,11 @@ from tracker.syncing.journals import covered
 from tracker.syncing.looking import Looking, Work, remembered
 from tracker.syncing.needs import Needs
 from tracker.syncing.record import Record, UnitRecord, fingerprint
-from tracker.syncing.units import There, Unit, survey
+from tracker.syncing.units import There, Unit, survey, windows
 
 _CHUNK, _CHUNK_BYTES = 256, 32 << 20  # documents that are held in memory while their needs are looked for
 _BATCH_UNITS, _BATCH_KEYS = 64, 20_000
+_WINDOW_DOCUMENTS = 10_000  # that stand in no run's folder
 _KEYS_OF_UNIT = 50  # where they are not listed yet
 _BATCH_JOURNAL_BYTES = 256 << 20  # of open journals, which are held in memory until they are published
 _JOURNALS_OF_UNIT_BYTES = 16 << 20  # where they are not listed yet, and a run may have some
@@ -49,23 +50,32 @@ class Engine:
         return self._bring_units(keys.REPLAYS)
 
     def _bring_units(self, folder: str, only: Collection[str] | None = None) -> Iterator[int]:
-        changed = []
+        there, expected = There(self.carrier.target, folder), 0
+        for number, window in enumerate(windows(self._changed_units(folder, only))):
+            if folder == keys.RUNS and number < 2:
+                total = self.summary.runs + len(window) if number == 0 else self._count_runs(only)
+                self.carrier.tally.expect(runs=max(0, total - expected))
+                expected = total
+            there.look_for([unit.prefix for unit in window])
+            for batch in _batches(window):
+                self._bring_batch(batch, there)
+                yield len(batch)
+
+    def _changed_units(self, folder: str, only: Collection[str] | None) -> Iterator[Unit]:
+        """What is not as it was when it was brought over, and wanted."""
+        are_runs = folder == keys.RUNS
         for unit in survey(self.carrier.source, folder, only):
-            if self.restore and folder == keys.RUNS and self._was_removed(unit.id):
+            if self.restore and are_runs and self._was_removed(unit.id):
                 self._let_back(unit)
             before = self.record.units.get(unit.prefix)
             if before is not None and before.digest and before.digest == unit.state:
                 self._note_if_live(unit, before)
-                self.carrier.tally.looked_at(folder == keys.RUNS)
-            else:
-                changed.append(unit)
-        if folder == keys.RUNS:
-            changed = [unit for unit in changed if not self._is_unwanted(unit)]
-        self.carrier.tally.expect(runs=self.summary.runs + len(changed) if folder == keys.RUNS else 0)
-        there = There(self.carrier.target, folder, [unit.prefix for unit in changed])
-        for batch in _batches(changed):
-            self._bring_batch(batch, there)
-            yield len(batch)
+                self.carrier.tally.looked_at(are_runs)
+            elif not (are_runs and self._is_unwanted(unit)):
+                yield unit
+
+    def _count_runs(self, only: Collection[str] | None) -> int:
+        return len(set(only)) if only is not None else len(self.carrier.source.folders(keys.RUNS))
 
     def _note_if_live(self, unit: Unit, before: UnitRecord) -> None:
         """A run may go on that has nothing new; one that showed no sign of life shows none without a change."""
@@ -209,8 +219,8 @@ class Engine:
 
     def bring_code(self) -> None:
         """Bring over all code, also what no run names yet, or names by way of another repository only."""
-        changed = self._changed(keys.CODE)
-        names = {info.key: info for info in changed if sort_key(info, self.kinds) and info.key.endswith(".json")}
+        changed = list(self._changed(keys.CODE))
+        names = [info.key for info in changed if sort_key(info, self.kinds) and info.key.endswith(".json")]
         if names:
             self.carrier.hold()  # before the look: what is seen here is relied on
         theirs = {info.key for info in self.carrier.target.list(keys.CODE)} if names else set()
@@ -218,21 +228,22 @@ class Engine:
         waiting = [Need(key, "code") for key in names]
         for start in range(0, len(waiting), _BATCH_UNITS):
             self.needs.bring(waiting[start : start + _BATCH_UNITS])
-        for key in names.keys() & self.needs.missing.keys():
+        for key in self.needs.missing.keys() & set(names):
             self.carrier.tally.problem(key, f"held back: {self.needs.missing[key]}")
         self._remember(info for info in changed if info.key not in self.needs.missing)
 
     def bring_documents(self, folder: str, only: Collection[str] | None = None) -> None:
         """Bring over the documents of ``launches/`` or ``watches/``, or some of them."""
-        changed = [info for info in self._changed(folder) if only is None or info.key in only]
-        sorted_out = [sort_key(info, self.kinds) for info in changed]
-        self.summary.left_out.update(
-            (info.key, STRANGER) for info, item in zip(changed, sorted_out, strict=True) if item is None
-        )
-        items = [item for item in sorted_out if item is not None]
-        self.carrier.tally.expect(keys=len(items), size_bytes=sum(item.info.size_bytes for item in items))
-        failed = set(self._bring_items(items))
-        self._remember(info for info in changed if info.key not in failed)
+        changed = (info for info in self._changed(folder) if only is None or info.key in only)
+        while infos := list(islice(changed, _WINDOW_DOCUMENTS)):
+            sorted_out = [sort_key(info, self.kinds) for info in infos]
+            self.summary.left_out.update(
+                (info.key, STRANGER) for info, item in zip(infos, sorted_out, strict=True) if item is None
+            )
+            items = [item for item in sorted_out if item is not None]
+            self.carrier.tally.expect(keys=len(items), size_bytes=sum(item.info.size_bytes for item in items))
+            failed = set(self._bring_items(items))
+            self._remember(info for info in infos if info.key not in failed)
 
     def launches_of(self, runs: Collection[str]) -> set[str]:
         """The keys of the pointers that lead to these runs."""
@@ -242,13 +253,11 @@ class Engine:
         launches = (each[1].document.launch_key for each in read if each is not None)
         return {keys.launch_document(launch) for launch in launches if launch is not None}
 
-    def _changed(self, folder: str) -> list[Info]:
+    def _changed(self, folder: str) -> Iterator[Info]:
         known = self.record.flat
-        return [
-            info
-            for info in self.carrier.source.list(folder)
-            if not fingerprint(info) or known.get(info.key) != fingerprint(info)
-        ]
+        for info in self.carrier.source.list(folder):
+            if not fingerprint(info) or known.get(info.key) != fingerprint(info):
+                yield info
 
     def _remember(self, infos: Iterable[Info]) -> None:
         if not self.carrier.dry:

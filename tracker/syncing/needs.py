@@ -19,6 +19,7 @@ from tracker.syncing.copying import bundle_needs
 _OBJECT = re.compile(r"objects/[0-9a-f]{2}/[0-9a-f]{64}")
 _CODE = re.compile(r"code/([^/]+)\.json")
 _FEW = 4  # objects of one folder that are asked for one by one
+_MOST = 300_000  # keys of the target that are kept in mind, some 40 MB
 
 
 class Needs:
@@ -37,6 +38,8 @@ class Needs:
         wanted = list(needs)
         if wanted:
             self.carrier.hold()
+        if len(self._present) > _MOST:
+            self._forget()
         self._bring_snapshots({match[1] for need in wanted if (match := _CODE.fullmatch(need.key))})
         self._bring_objects(need for need in wanted if _OBJECT.fullmatch(need.key))
 
@@ -44,6 +47,10 @@ class Needs:
         """These are the keys of code that the target has."""
         self._present.update(theirs)
         self._knows_code = True
+
+    def _forget(self) -> None:
+        """What is needed again is asked for again."""
+        self._present, self._listed, self._folders, self._knows_code = set(), set(), None, False
 
     def lacks(self, needs: Iterable[Need]) -> str | None:
         """The first of these keys that neither store has, with the reason."""

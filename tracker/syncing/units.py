@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from blake3 import blake3
@@ -18,7 +18,7 @@ from tracker.syncing.record import digest
 
 _FEW_UNITS = 50  # that are asked for one by one
 _UNITS_ON_A_PAGE = 50  # of a listing, as a rule
-_MOST_UNITS = 20_000  # whose keys memory should hold
+WINDOW_UNITS, WINDOW_KEYS = 2_000, 50_000  # that are held in memory at a time
 _JOURNAL = ".journal"
 
 
@@ -86,27 +86,66 @@ def _state_of(root: Path) -> bytes | None:
     return blake3("\n".join(sorted(lines)).encode(errors="surrogateescape")).digest(16) if lines else None
 
 
-class There:
-    """What the target has of some units: asked for each, or listed at once where that takes fewer requests."""
+def windows(units: Iterable[Unit]) -> Iterator[list[Unit]]:
+    """Units in groups that are held in memory with their keys, and looked for in the target together."""
+    window: list[Unit] = []
+    size = 0
+    for unit in units:
+        window.append(unit)
+        size += len(unit.infos)
+        if len(window) >= WINDOW_UNITS or size >= WINDOW_KEYS:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
 
-    def __init__(self, target: Store, folder: str, prefixes: Collection[str]) -> None:
-        self._target = target
-        self._names: set[str] | None = None
+
+class There:
+    """What the target has of a window of units: asked for each, or listed at once where that takes fewer requests."""
+
+    def __init__(self, target: Store, folder: str) -> None:
+        self._target, self._folder = target, folder
+        self._names: list[str] | None = None  # of all units of the target, sorted; for more than a few
+        self._known: set[str] | None = None  # the units of this window that the target has
         self._listed: dict[str, dict[str, int]] | None = None
+        self._stream: Iterator[tuple[str, Iterator[Info]]] | None = None  # behind the window before
+
+    def look_for(self, prefixes: Sequence[str]) -> None:
+        """The next window: units in the order of their names, all behind those of the windows before."""
+        self._known = self._listed = None
         if len(prefixes) <= _FEW_UNITS:
             return
-        self._names = {f"{folder}{name}/" for name in target.folders(folder)}
-        known = sum(prefix in self._names for prefix in prefixes)
-        pages = len(self._names) / _UNITS_ON_A_PAGE
-        if known > max(_FEW_UNITS, pages) and len(self._names) < _MOST_UNITS and target.local_path(folder[:-1]) is None:
-            self._listed = defaultdict(dict)
-            for info in target.list(folder):
-                self._listed["/".join(info.key.split("/", 2)[:2]) + "/"][info.key] = info.size_bytes
+        if self._names is None:
+            self._names = [f"{self._folder}{name}/" for name in self._target.folders(self._folder)]
+        between = self._names[bisect_left(self._names, prefixes[0]) : bisect_right(self._names, prefixes[-1])]
+        self._known = set(prefixes).intersection(between)
+        is_remote = self._target.local_path(self._folder[:-1]) is None
+        if is_remote and len(self._known) > max(_FEW_UNITS, len(between) / _UNITS_ON_A_PAGE):
+            self._listed = self._list(prefixes[0], prefixes[-1], self._known)
+        else:
+            self._stream = None
+
+    def _list(self, first: str, last: str, wanted: Collection[str]) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        if self._stream is None:
+            self._stream = groupby(self._target.list(self._folder, after=first), key=lambda info: _prefix_of(info.key))
+        for prefix, infos in self._stream:
+            if prefix > last:  # belongs to the next window
+                self._stream = chain([(prefix, iter(list(infos)))], self._stream)
+                break
+            if prefix in wanted:
+                found[prefix] = {info.key: info.size_bytes for info in infos}
+        return found
 
     def of(self, prefix: str) -> dict[str, int]:
         """The keys of a unit, by size."""
-        if self._names is not None and prefix not in self._names:
+        if self._known is not None and prefix not in self._known:
             return {}
         if self._listed is not None:
             return self._listed.get(prefix, {})
         return {info.key: info.size_bytes for info in self._target.list(prefix)}
+
+
+def _prefix_of(key: str) -> str:
+    """The folder of the unit that a key belongs to."""
+    return "/".join(key.split("/", 2)[:2]) + "/"

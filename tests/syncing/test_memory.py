@@ -1,0 +1,110 @@
+"""Stores of any size are synchronised in the same memory."""
+
+from __future__ import annotations
+
+import secrets
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+
+from tests.read.building import It, Logged, log_run
+from tests.store.dict_driver import WRITTEN, DictDriver, remote
+from tests.syncing.stores import contents
+from tracker.store import ids, keys
+from tracker.store import remote as remote_module
+from tracker.store.base import Info, Store
+from tracker.store.documents import EndDocument, Format, RunDocument, encode
+from tracker.store.open import open_store
+from tracker.syncing import needs, units
+from tracker.syncing.stores import sync
+
+_FORMAT = encode(Format(created=1.0, writer="test", conditional_put=True))
+_SEGMENTS = 38
+
+
+class Endless(DictDriver):
+    """So many runs of 40 keys each, which are made when they are asked for and held nowhere."""
+
+    def __init__(self, runs: int) -> None:
+        super().__init__()
+        self._runs = [ids.first_id(1_600_000_000_000 + number) for number in range(runs)]
+        self.keys[keys.FORMAT] = _FORMAT
+
+    def get(self, key: str) -> bytes:
+        name = key.rsplit("/", 1)[-1]
+        if name == "run.json":
+            return encode(RunDocument(run=key.split("/")[1], project="p", created=1.0, script="s"))
+        return encode(EndDocument(status="finished", ended=2.0)) if name == "end.json" else super().get(key)
+
+    def list(self, prefix: str, after: str) -> Iterator[Info]:
+        for run in self._runs if prefix.startswith(keys.RUNS) else ():
+            if prefix in (keys.RUNS, keys.run_folder(run)):
+                yield from (info for info in self._infos(run) if info.key > after)
+
+    def _infos(self, run: str) -> Iterator[Info]:
+        end, document = keys.attempt_document(run, run, "end"), keys.run_document(run)
+        yield Info(end, len(self.get(end)), WRITTEN)
+        for number in range(_SEGMENTS):
+            yield Info(str(keys.SegmentKey(run, "epoch", run, 2 * number, 2 * number + 1)), 1000, WRITTEN)
+        yield Info(document, len(self.get(document)), WRITTEN)
+
+    def folders(self, prefix: str, after: str) -> Iterator[str]:
+        yield from self._runs if prefix == keys.RUNS else ()
+
+
+@pytest.fixture(autouse=True)
+def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, value in (
+        (remote_module, "PIECE_KEYS", 1000),
+        (units, "WINDOW_KEYS", 1000),
+        (units, "WINDOW_UNITS", 25),
+        (units, "_FEW_UNITS", 3),
+        (needs, "_MOST", 10),
+    ):
+        assert getattr(module, name) > value
+        monkeypatch.setattr(module, name, value)
+
+
+def peak_of(source: Store, target: Store, runs: int) -> int:
+    """The bytes of memory that a synchronisation takes at most."""
+    tracemalloc.start()
+    try:
+        summary = sync(source, target, dry_run=True, threads=1)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        assert summary.complete
+        assert summary.runs == runs
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_memory_does_not_grow_with_the_store(is_there: bool) -> None:
+    """Ten times the keys take no more than the names of the runs; where all is there already, too."""
+    peaks = []
+    for runs in (50, 500):
+        target = remote(Endless(runs)) if is_there else open_store(f"memory://{secrets.token_hex(8)}")
+        peaks.append(peak_of(remote(Endless(runs), "dict://source"), target, runs))
+
+    assert peaks[1] - peaks[0] < 450 * 1000  # the names of the runs
+
+
+def test_what_is_there_already_is_not_copied_again() -> None:
+    """Over several windows: runs that the target has, runs that it lacks, runs of its own between them."""
+    source, target = DictDriver(), DictDriver()
+    for driver in (source, target):
+        driver.keys[keys.FORMAT] = _FORMAT
+    for number in range(120):
+        driver = (source, source, source, target)[number % 4]
+        run = ids.first_id(1_600_000_000_000 + number)
+        log_run(remote(driver), Logged((It("epoch", 0),), "loss", number), run=run)
+    sync(remote(source, "dict://source"), remote(target), runs=list(source.folders(keys.RUNS, ""))[::3])
+    before, target.put_keys = dict(target.keys), []
+
+    summary = sync(remote(source, "dict://source"), remote(target), full=True)
+
+    assert summary.complete
+    assert len(summary.changed) == 60
+    assert not before.keys() & set(target.put_keys)
+    assert contents(remote(target)).items() >= contents(remote(source)).items()
+    assert sum(key.endswith("/run.json") for key in target.keys) == 120
