@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tracker.decorators.arguments import Binding
-from tracker.decorators.handed import handed_to
+from tracker.decorators.handed import handed_to, merged
 from tracker.decorators.places import Ending, Place, current_place, status_of
 
 from tracker.checkpoint.invocations import shown
@@ -286,12 +286,8 @@ def _options(given: dict[str, Any], place: Place | None, around: Run | None) -> 
     The engine's are asked for only where neither these nor a run around it name a store: their credentials are meant
     for the store that they name.
     """
-    options = {name: value for name, value in given.items() if value is not None}
-    if place is None:
-        return options
-    reached = {"store", "storage_options"} if "store" in options else set()
-    options = {name: value for name, value in place.options.items() if name not in reached} | options
-    if "store" in options or around is not None or place.settings is None:
+    options = merged({} if place is None else place.options, given)
+    if place is None or "store" in options or around is not None or place.settings is None:
         return options
     return {**place.settings(), **options}
 

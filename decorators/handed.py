@@ -13,7 +13,7 @@ _handed: ContextVar[dict[int, dict[str, Any]] | None] = ContextVar("hindsight_ha
 
 
 def merged(inner: dict[str, Any], outer: dict[str, Any]) -> dict[str, Any]:
-    """The options of two ``@tracked`` on one function: the outer ones win.
+    """The options of two ``@tracked`` on one function, or of a submission and ``@tracked``: the outer ones win.
 
     Where they name a store, the inner's ``storage_options`` are left out: credentials are meant for their own store.
     """
