@@ -19,8 +19,8 @@ from tracker import __version__
 from tracker.errors import Unavailable
 from tracker.record.arguments import note_argument
 from tracker.record.context import current_scope
-from tracker.record.forks import SAMPLING, SEALING, STARTING, preload
 from tracker.record.identity import PARENT_VARIABLE, SHARD_VARIABLE
+from tracker.record.imports import SAMPLING, SEALING, STARTING, preload
 from tracker.record.origin import Origin
 from tracker.record.run import Run
 from tracker.record.shipping import write_somewhere

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from tracker.errors import Unavailable
-from tracker.record.forks import SEALING, preload
+from tracker.record.imports import LOOKING, SEALING, preload
 from tracker.record.journal import Journal
 from tracker.record.recorder import CLOSED, Recorder
 from tracker.store.base import Store
@@ -58,6 +58,7 @@ class Shipper:
         """Seal the oldest journal that is full and in which no thread is still writing; whether there was one."""
         if time.monotonic() < self._not_before:
             return False
+        preload(LOOKING)
         with self._lock:
             journal = next((journal for journal in list(self.recorder.full) if journal.is_settled()), None)
             if journal is None or not self._seal_whole(journal):
