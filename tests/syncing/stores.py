@@ -6,12 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import tracker
 from tracker.code.verification import check_snapshot
+from tracker.record.run import Run
 from tracker.replay.kinds import ALL_KINDS
 from tracker.store import keys
 from tracker.store.base import Store
@@ -82,6 +87,17 @@ def tiny_run(store: Path | str, launch: str) -> None:
         with tracker.checkpointing(own=own):
             for epoch in tracker.loop("epoch", range(1)):
                 tracker.log("loss", epoch)
+
+
+@contextmanager
+def open_run(store: Path, **settings: Any) -> Iterator[Run]:
+    """A run in this process, with all that its beginning writes in the background."""
+    with tracker.run(store=store, capture=(), **settings) as run:
+        start = store / keys.attempt_document(run.id, run.attempt, "start")
+        deadline = time.monotonic() + 60
+        while not start.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield run
 
 
 def report_of(store: Store) -> Report:

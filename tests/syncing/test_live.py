@@ -8,15 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tracker
-from tests.syncing.stores import contents, sound
-from tracker.record.run import Run
+from tests.syncing.stores import contents, open_run, sound
 from tracker.store import keys
 from tracker.store.base import Store
 from tracker.store.local import LocalStore
@@ -52,17 +49,6 @@ def status(store: Store | Path) -> str:
     """How the one run of a store stands."""
     (run,) = tracker.runs(store=store)
     return run.status
-
-
-@contextmanager
-def open_run(store: Path, **settings: Any) -> Iterator[Run]:
-    """A run in this process, with all that its beginning writes in the background."""
-    with tracker.run(store=store, capture=(), **settings) as run:
-        start = store / keys.attempt_document(run.id, run.attempt, "start")
-        deadline = time.monotonic() + 60
-        while not start.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        yield run
 
 
 def journals(store: Store) -> list[str]:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tracker
-from tests.syncing.stores import contents, copy_of, small_run, sound
+from tests.syncing.stores import contents, copy_of, open_run, small_run, sound
 from tracker.replay.documents import SliceResult
 from tracker.replay.kinds import ALL_KINDS
 from tracker.store import documents, keys
@@ -191,32 +191,71 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["run", "attempt", "sync", "back"])), max_size=7))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_history_of_two_stores(begun: Path, history: list[tuple[str, str]]) -> None:
-    """Runs and further attempts on both sides, brought over now and then: every record is in both at the end."""
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    """For each of two stores a run of its own at several moments: while it logs, behind a commit, after its end."""
+    found: dict[str, list[Path]] = {}
+    for name in "ab":
+        folder = tmp_path_factory.mktemp(f"growing-{name}")
+        with open_run(folder / "store") as run:
+            for step in tracker.loop("step", range(30)):
+                tracker.log("loss", step)
+                if step == 20:
+                    run.commit()
+                if step in {5, 12, 20, 25}:
+                    found.setdefault(name, []).append(copy_of(folder / "store", folder / str(step)))
+        found[name].append(folder / "store")
+    return found
+
+
+ACTIONS = ["run", "attempt", "grow", "sync", "back"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(ACTIONS)), max_size=12))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_history_of_two_stores(begun: Path, growing: dict[str, list[Path]], history: list[tuple[str, str]]) -> None:
+    """Runs, further attempts and runs that go on, on both sides, brought over now and then: every record is in both at
+    the end, and once.
+    """
     folder = Path(tempfile.mkdtemp())
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     try:
         stores = {name: copy_of(begun, folder / name) for name in "ab"}
-        for name, action in history:
+        moments = {name: [None, *growing[name]] for name in "ab"}
+        ends = [(name, "grow") for name in "ab" for _ in growing[name]]
+        for name, action in [*history, *ends]:
             other = stores["b" if name == "a" else "a"]
             if action == "run":
                 small_run(stores[name], seed=len(history))
             elif action == "attempt":
                 _attempt(stores[name])
+            elif action == "grow":
+                _grow(stores[name], moments[name])
             else:
                 sync(stores[name], other, full=action == "back")
-        logged = _logged(stores["a"]) | _logged(stores["b"])
+        logged = set(_logged(stores["a"]) + _logged(stores["b"]))
         sync(stores["a"], stores["b"])
         sync(stores["b"], stores["a"])
 
-        assert contents(open_store(stores["a"])) == contents(open_store(stores["b"]))
-        assert _logged(stores["a"]) == _logged(stores["b"]) == logged
+        assert living(contents(open_store(stores["a"]))) == living(contents(open_store(stores["b"])))
+        assert _logged(stores["a"]) == _logged(stores["b"]) == sorted(logged)
+        assert len(logged) >= 6 + 30 + 30
         assert sound(open_store(stores["a"]))
     finally:
         del os.environ["XDG_CACHE_HOME"]
         shutil.rmtree(folder)
+
+
+def _grow(store: Path, moments: list[Path | None]) -> None:
+    """Let the run of a store's own go on to its next moment, as its recorder does: what is new first."""
+    if len(moments) == 1:
+        return
+    before, after = moments.pop(0), moments[0]
+    assert after is not None
+    shutil.copytree(after / "runs", store / "runs", dirs_exist_ok=True)
+    for file in [] if before is None else before.glob("runs/**/*"):
+        if file.is_file() and not (after / file.relative_to(before)).exists():
+            (store / file.relative_to(before)).unlink()
 
 
 def _attempt(store: Path) -> None:
@@ -226,8 +265,9 @@ def _attempt(store: Path) -> None:
             tracker.log("loss", step)
 
 
-def _logged(store: Path) -> set[tuple[object, ...]]:
-    """What was logged by which attempt."""
+def _logged(store: Path) -> list[tuple[object, ...]]:
+    """What was logged by which attempt, every value of it."""
     frame = tracker.dataframe("loss", "attempt", store=store, attempts="all")
     wanted = [name for name in ("epoch", "step", "loss") if name in frame]
-    return {tuple(row) for row in frame.assign(epoch=frame.get("epoch", -1)).fillna(-1)[wanted].values.tolist()}
+    rows = frame.assign(epoch=frame.get("epoch", -1)).fillna(-1)[["attempt", *wanted]].values.tolist()
+    return sorted(tuple(row) for row in rows)

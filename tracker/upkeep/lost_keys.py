@@ -53,7 +53,7 @@ def _run_of(told: tuple[Info, bool]) -> str:
 def _of_run(store: Store, run: str, own: Mapping[str, Info], theirs: Mapping[str, Info]) -> Iterator[str]:
     known = {attempt for key in own if (attempt := _attempt(key)) is not None}
     going_on = {key.attempt for key in map(JournalKey.parse, (*own, *theirs)) if key is not None}
-    over = {key.split("/")[3] for key in (*own, *theirs) if key.endswith("/end.json") and is_id(_attempt(key) or "")}
+    over = {_attempt(key) for key in (*own, *theirs) if key.endswith("/end.json")}
     chosen = {each for each in (known & over) - going_on if not _is_running(store, run, each, own)}
     here = parsed_segments(key for key in own if key.endswith(".parquet"))
     unneeded = covered([*own, *theirs]) | set(own)
@@ -80,7 +80,7 @@ def _attempt(key: str) -> str | None:
     """The attempt that a document or a segment belongs to."""
     parts = key.split("/")
     if len(parts) == 5 and parts[2] == "attempts":
-        return parts[3]
+        return parts[3] if is_id(parts[3]) else None
     segment = SegmentKey.parse(key)
     return None if segment is None else segment.attempt
 
