@@ -50,8 +50,11 @@ def measure(subject: Subject, round_number: int) -> Figures:
         if (arrived := len(_files(Path("server/bucket")))) != len(files):
             raise RuntimeError(f"{arrived} of {len(files)} files arrived")
         again = _command(subject, store, endpoint)
-        with counting(endpoint) as requests:
+        with counting(endpoint) as requests:  # another address, so nothing is remembered at first
             _command(subject, store, requests.endpoint)
+            anew = requests.total
+            _command(subject, store, requests.endpoint)
+            unchanged = requests.total - anew
         shutil.copytree(more, store, dirs_exist_ok=True)
         changed = _command(subject, store, endpoint)
     size = sum(path.stat().st_size for path in files)
@@ -65,7 +68,8 @@ def measure(subject: Subject, round_number: int) -> Figures:
         "memory": first.memory_mib,
         "again": again.wall_s,
         "again_cpu": again.cpu_s,
-        "requests": requests.total,
+        "requests": unchanged,
+        "requests_anew": anew,
         "changed": changed.wall_s,
     }
 
@@ -135,6 +139,7 @@ CASE = Case(
         Row("again", "sync of what is unchanged", "s", budget=1.0),
         Row("again_cpu", "… processor time", "s"),
         Row("requests", "… requests", ""),
+        Row("requests_anew", "… requests, on a machine that remembers nothing", ""),
         Row("changed", "sync after one more run", "s"),
     ),
     subjects=("hindsight", "rclone", "awscli"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from hashlib import md5
 
 from tracker.errors import KeyExists, KeyNotFound
 from tracker.store.base import Info
@@ -14,7 +15,9 @@ WRITTEN = 1_700_000_000.0  # Unix seconds
 
 
 class DictDriver:
-    """Keys in a dict. ``disorder`` shuffles its listings; ``failures`` of them break behind ``fail_after`` keys."""
+    """Keys in a dict. ``disorder`` shuffles its listings; ``failures`` of them break behind ``fail_after`` keys;
+    ``etags``: listings tell the MD5 of each key.
+    """
 
     tokens = False
     resumes = True
@@ -24,12 +27,14 @@ class DictDriver:
         self.listed: list[str] = []  # the place behind which each listing began
         self.told = 0  # keys that listings have given
         self.put_keys: list[str] = []
-        self.disorder = False
+        self.got_keys: list[str] = []
+        self.disorder = self.etags = False
         self.failures = self.fail_after = 0
 
     def get(self, key: str) -> bytes:
         if key not in self.keys:
             raise KeyNotFound(key)
+        self.got_keys.append(key)
         return self.keys[key]
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -58,14 +63,16 @@ class DictDriver:
                 self.failures -= 1
                 raise Transient("cut off")
             self.told += 1
-            yield Info(key, len(self.keys[key]), WRITTEN)
+            yield Info(key, len(self.keys[key]), WRITTEN, md5(self.keys[key]).hexdigest() if self.etags else "")
 
     def folders(self, prefix: str, after: str) -> Iterator[str]:
         rests = (key[len(prefix) :] for key in self.keys if key.startswith(prefix))
         yield from sorted({rest.split("/", 1)[0] for rest in rests if "/" in rest})
 
     def info(self, key: str) -> Info:
-        return Info(key, len(self.get(key)), WRITTEN)
+        if key not in self.keys:
+            raise KeyNotFound(key)
+        return Info(key, len(self.keys[key]), WRITTEN)
 
     def token(self, key: str) -> str | None:
         return None

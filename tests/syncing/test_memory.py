@@ -52,6 +52,9 @@ class Endless(DictDriver):
     def folders(self, prefix: str, after: str) -> Iterator[str]:
         yield from self._runs if prefix == keys.RUNS else ()
 
+    def info(self, key: str) -> Info:
+        return Info(key, len(self.get(key)), WRITTEN)
+
 
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,14 @@ from tracker.store import keys
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """One key with its size in bytes and, where the back end knows it, its time of change (Unix seconds)."""
+    """One key with its size in bytes and, where the back end knows them, its time of change (Unix seconds) and what the
+    server calls its bytes: mostly their MD5 in hex; equal bytes may have another name, other bytes never the same.
+    """
 
     key: str
     size_bytes: int
     modified: float | None = None
+    etag: str = ""
 
 
 @runtime_checkable

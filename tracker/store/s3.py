@@ -9,6 +9,7 @@ credentials, so s3fs takes over in forked children and for every setting that ob
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -23,6 +24,7 @@ from tracker.store.retry import RetryPolicy, Transient
 TOKEN = "hindsight-token"  # metadata of a created key: which create call wrote it
 CLIENTS = ("auto", "obstore", "s3fs")
 
+_ETAG = re.compile(r'"?([0-9a-f]{32})"?')
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 509}
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "EntityTooLarge"}
 _WRONG_CREDENTIALS = {
@@ -177,6 +179,12 @@ def _obstore_suffices(settings: Settings) -> bool:
         settings.anonymous or settings.key or ("AWS_PROFILE" not in environ and any(environ.get(k) for k in _KEYS))
     )
     return bool(find_spec("obstore") and trusted and has_keys and (settings.region or settings.endpoint))
+
+
+def plain_etag(told: str | None) -> str:
+    """What a server calls the bytes of a key; empty for what was uploaded in parts, which others may cut elsewhere."""
+    match = _ETAG.fullmatch(told or "")
+    return match[1] if match else ""
 
 
 def refusal(status: int | None, code: str, text: str, *, key: str, where: str) -> Exception:

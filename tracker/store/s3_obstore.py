@@ -14,7 +14,7 @@ from tracker.errors import KeyNotFound, StoreUnavailable
 from tracker.secrets import mask_text
 from tracker.store.base import Info
 from tracker.store.remote import Driver
-from tracker.store.s3 import TOKEN, Settings, refusal
+from tracker.store.s3 import TOKEN, Settings, plain_etag, refusal
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>|^[^\n]*\(code: (\w+)\)$", re.MULTILINE)  # the second of a key in a bulk delete
@@ -167,9 +167,8 @@ class ObstoreDriver:
         return self._settings.prefix + key
 
     def _info(self, entry: Any) -> Info:
-        return Info(
-            entry["path"].removeprefix(self._settings.prefix), entry["size"], entry["last_modified"].timestamp()
-        )
+        key = entry["path"].removeprefix(self._settings.prefix)
+        return Info(key, entry["size"], entry["last_modified"].timestamp(), plain_etag(entry["e_tag"]))
 
 
 def _client(settings: Settings, *, max_retries: int) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from tracker.errors import StoreReadOnly, StoreUnavailable
 from tracker.store.base import Info
 from tracker.store.retry import RetryPolicy, Transient, persist
-from tracker.store.s3 import TOKEN, Settings, refusal
+from tracker.store.s3 import TOKEN, Settings, plain_etag, refusal
 
 _PART_BYTES = 16 << 20
 _SINGLE_BYTES = 4 * _PART_BYTES  # larger payloads go in parts, so that a failure repeats a part and not all
@@ -96,7 +96,7 @@ class S3fsDriver:
         for page in self._pages(prefix, {"StartAfter": self._settings.prefix + after} if after else {}):
             for entry in page.get("Contents", []):
                 key = entry["Key"].removeprefix(self._settings.prefix)
-                yield Info(key, entry["Size"], entry["LastModified"].timestamp())
+                yield Info(key, entry["Size"], entry["LastModified"].timestamp(), plain_etag(entry.get("ETag")))
 
     def folders(self, prefix: str, after: str) -> Iterator[str]:
         start = {"StartAfter": f"{self._settings.prefix}{prefix}{after}"} if after else {}
@@ -125,7 +125,7 @@ class S3fsDriver:
 
     def info(self, key: str) -> Info:
         found = self._call("head_object", key)
-        return Info(key, found["ContentLength"], found["LastModified"].timestamp())
+        return Info(key, found["ContentLength"], found["LastModified"].timestamp(), plain_etag(found.get("ETag")))
 
     def token(self, key: str) -> str | None:
         token = self._call("head_object", key).get("Metadata", {}).get(TOKEN)

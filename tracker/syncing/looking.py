@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from tracker.errors import Corrupt, KeyNotFound
@@ -92,7 +94,7 @@ class Looking:
             return False
         return derive_status(None, lease, now=time.time(), written=written) == "running"
 
-    def _sort(self, work: Work, theirs: dict[str, int]) -> None:
+    def _sort(self, work: Work, theirs: dict[str, Info]) -> None:
         skipped = self._needless_segments(work, theirs)
         skipped |= _needless_leases({info.key for info in work.unit.infos}, theirs)
         for info in work.unit.infos:
@@ -108,18 +110,31 @@ class Looking:
             if item.key.endswith("/end.json") and (lease in theirs or lease in work.before.seen):
                 work.stale.append(lease)
 
-    def _is_done(self, item: Item, work: Work, theirs: dict[str, int]) -> bool:
+    def _is_done(self, item: Item, work: Work, theirs: dict[str, Info]) -> bool:
         """Whether the target has this already, or something that is as good."""
         if item.key in work.before.seen:
             return bool(work.before.seen[item.key]) and work.before.seen[item.key] == fingerprint(item.info)
-        if item.key not in theirs:
+        found = theirs.get(item.key)
+        if found is None:
             return False
         if item.category == "segment":
             # Equal names mean equal rows; where a replay's slice was done again, the fuller answer stays.
-            return theirs[item.key] >= item.info.size_bytes and theirs[item.key] > 0
-        return item.kind is not None and item.kind.merge is None and theirs[item.key] == item.info.size_bytes
+            return found.size_bytes >= item.info.size_bytes and found.size_bytes > 0
+        if item.kind is None or found.size_bytes != item.info.size_bytes:
+            return False
+        return item.kind.merge is None or self._is_same(item.info, found)
 
-    def _needless_segments(self, work: Work, theirs: dict[str, int]) -> set[str]:
+    def _is_same(self, ours: Info, theirs: Info) -> bool:
+        """Whether both stores have the same bytes of a document; not read where the server tells."""
+        if ours.etag and ours.etag == theirs.etag:
+            return True
+        with suppress(KeyNotFound):
+            data = self.source.get(ours.key)
+            is_told = theirs.etag == hashlib.md5(data, usedforsecurity=False).hexdigest()
+            return is_told or data == self.target.get(ours.key)
+        return False
+
+    def _needless_segments(self, work: Work, theirs: dict[str, Info]) -> set[str]:
         """Segments that others cover, here or in the target, or that journals tell better.
 
         What was made from a journal that is still open is left to its next publication: half of one and half of the

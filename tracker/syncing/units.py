@@ -107,7 +107,7 @@ class There:
         self._target, self._folder = target, folder
         self._names: list[str] | None = None  # of all units of the target, sorted; for more than a few
         self._known: set[str] | None = None  # the units of this window that the target has
-        self._listed: dict[str, dict[str, int]] | None = None
+        self._listed: dict[str, dict[str, Info]] | None = None
         self._stream: Iterator[tuple[str, Iterator[Info]]] | None = None  # behind the window before
 
     def look_for(self, prefixes: Sequence[str]) -> None:
@@ -125,8 +125,8 @@ class There:
         else:
             self._stream = None
 
-    def _list(self, first: str, last: str, wanted: Collection[str]) -> dict[str, dict[str, int]]:
-        found: dict[str, dict[str, int]] = {}
+    def _list(self, first: str, last: str, wanted: Collection[str]) -> dict[str, dict[str, Info]]:
+        found: dict[str, dict[str, Info]] = {}
         if self._stream is None:
             self._stream = groupby(self._target.list(self._folder, after=first), key=lambda info: _prefix_of(info.key))
         for prefix, infos in self._stream:
@@ -134,16 +134,16 @@ class There:
                 self._stream = chain([(prefix, iter(list(infos)))], self._stream)
                 break
             if prefix in wanted:
-                found[prefix] = {info.key: info.size_bytes for info in infos}
+                found[prefix] = {info.key: info for info in infos}
         return found
 
-    def of(self, prefix: str) -> dict[str, int]:
-        """The keys of a unit, by size."""
+    def of(self, prefix: str) -> dict[str, Info]:
+        """The keys of a unit."""
         if self._known is not None and prefix not in self._known:
             return {}
         if self._listed is not None:
             return self._listed.get(prefix, {})
-        return {info.key: info.size_bytes for info in self._target.list(prefix)}
+        return {info.key: info for info in self._target.list(prefix)}
 
 
 def _prefix_of(key: str) -> str:
