@@ -18,7 +18,7 @@ ROOT = PACKAGE.parent
 # From the ground up; a room may import from its own floor only itself, and from every floor below.
 FLOORS = [
     {"errors", "__version__"},
-    {"secrets", "config"},
+    {"secrets", "config", "syntax"},
     {"store"},
     {"record", "code", "checkpoint", "read"},
     {"replay"},

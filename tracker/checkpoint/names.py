@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType, FrameType
 
+from tracker.syntax import parse
+
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _LOOPS = (ast.For, ast.AsyncFor)
@@ -82,7 +84,7 @@ def tree_of(filename: str) -> ast.Module | None:
         return None  # Python 3.13 keeps the text of `python -c` under it, which need not be that of this code
     lines = linecache.getlines(filename)
     try:
-        return ast.parse("".join(lines)) if lines else None
+        return parse("".join(lines)) if lines else None
     except (SyntaxError, ValueError):
         return None
 

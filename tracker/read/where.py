@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tracker.errors import InputError, NameNotFound
+from tracker.syntax import parse_expression
 
 Values = Mapping[str, Any]
 Condition = Callable[[Values], Any]
@@ -86,7 +87,7 @@ def _parse(text: str, source: str) -> ast.expr:
     if len(text) > _MAX_LENGTH:
         raise InputError(f"the condition has {len(text)} characters, expected at most {_MAX_LENGTH}")
     try:
-        tree = ast.parse(source.strip(), mode="eval").body
+        tree = parse_expression(source.strip())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
         example = "lr > 1e-3 and status == 'finished'"
         raise InputError(f"the condition {text!r} cannot be read ({exc}); write for example: {example}") from exc

@@ -18,6 +18,7 @@ from tracker.replay.splice import Edit, Insertion, splice
 from tracker.replay.tree import Node, Tree
 from tracker.replay.world import World
 from tracker.replay.wrap import wrap_call
+from tracker.syntax import parse
 
 
 class Inserter:
@@ -209,7 +210,7 @@ def _check(source: Source, text: str) -> None:
 def _key(text: str, tree: Tree) -> int:
     """The key that a statement would have in a tree."""
     try:
-        body = ast.parse(text).body
+        body = parse(text).body
     except SyntaxError:
         return 0
     return hash(fingerprint(body[0], tree.calls)) if len(body) == 1 else 0
@@ -220,7 +221,7 @@ def _shapes(text: str, node: Node) -> bool:
     if not node.blocks:
         return True
     assert node.statement is not None
-    return ast.dump(ast.parse(text).body[0]) == ast.dump(node.statement)
+    return ast.dump(parse(text).body[0]) == ast.dump(node.statement)
 
 
 def _only(node: Node, keys: tuple[str, ...]) -> ast.Expr:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from tracker.replay.tree import Node
+from tracker.syntax import parse_expression
 
 _HEADS = {"orelse": "else:", "finalbody": "finally:"}
 
@@ -231,7 +232,7 @@ def _end(statement: object) -> int:
 def renamed_segment(node: Node, call: ast.Call, value: ast.expr, renames: Mapping[str, str]) -> tuple[str, str]:
     """The text of a call before and after one of its arguments, on one line."""
     marker = "_hindsight_value_"
-    clone = ast.parse(ast.unparse(call), mode="eval").body
+    clone = parse_expression(ast.unparse(call))
     assert isinstance(clone, ast.Call)
     clone.args[call.args.index(value)] = ast.Name(marker)
     for part in ast.walk(clone):

@@ -8,6 +8,8 @@ import warnings
 from collections import Counter
 from functools import cached_property
 
+from tracker.syntax import parse
+
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _WORD = re.compile(r"\w+")
 
@@ -33,7 +35,7 @@ class Source:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # invalid escapes in old code are its author's business
-                return ast.parse(self.text.removeprefix("\ufeff"))
+                return parse(self.text.removeprefix("\ufeff"))
         except SyntaxError as exc:
             raise Unparsable(f"{exc.msg} in line {exc.lineno}") from exc
         except (ValueError, RecursionError, MemoryError) as exc:
