@@ -85,6 +85,23 @@ def test_an_interval_that_somebody_sets_stays(slow: tuple[threading.Event, threa
     assert sys.getswitchinterval() == pytest.approx(0.02)
 
 
+def test_an_interval_that_was_saved_and_set_again_is_not_ours_for_ever(
+    slow: tuple[threading.Event, threading.Event],
+) -> None:
+    """The next import, or what would have been one, puts it right."""
+    begun, go_on = slow
+    importing = threading.Thread(target=preload, args=(("not.there.yet",),))
+    importing.start()
+    assert begun.wait(60)
+    saved = sys.getswitchinterval()
+    go_on.set()
+    importing.join(60)
+    sys.setswitchinterval(saved)
+
+    preload(("json",))
+    assert sys.getswitchinterval() == pytest.approx(0.005)
+
+
 def test_an_import_that_fails_leaves_nothing_behind() -> None:
     """Nor does it keep the next from going on."""
     with pytest.raises(ModuleNotFoundError):
@@ -105,7 +122,7 @@ def test_a_fork_that_waits_no_longer(
     assert begun.wait(60)
     child = os.fork()
     if child == 0:
-        os._exit(0 if abs(sys.getswitchinterval() - 0.005) < 1e-6 and imports._usual_switch_s is None else 1)
+        os._exit(0 if abs(sys.getswitchinterval() - 0.005) < 1e-6 else 1)
     _, status = os.waitpid(child, 0)
     go_on.set()
     importing.join(60)

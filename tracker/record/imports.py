@@ -10,6 +10,7 @@ five, and libraries are bound before (``libraries.py``): otherwise a single ``lo
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import sys
 import threading
@@ -19,10 +20,10 @@ from contextlib import contextmanager
 from tracker.record.libraries import bind_libraries
 
 _PATIENCE_S = 5.0  # a fork in the middle of an import that one of ours waits for must go on at some time
-_SWITCH_S = 0.0005
+_SWITCH_S = 0.000499  # as nobody else sets it
 _importing = threading.Lock()
 _held_by_fork = False
-_usual_switch_s: float | None = None  # the program's own interval while ours is set
+_usual_switch_s: float | None = None  # the program's own interval, once ours was set
 
 LOOKING = ("numpy",)  # at the frames of a journal
 SEALING = ("numpy", "numpy.ma", "pyarrow", "pyarrow.parquet", "tracker.store.tables", "zlib")
@@ -38,12 +39,14 @@ SAMPLING = ("psutil", "shutil", "tracker.record.system")
 
 def preload(modules: tuple[str, ...]) -> None:
     """Import modules in a thread of ours, so that no fork falls between; costs little once they are there."""
-    if all(module in sys.modules for module in modules):
-        return
-    with _importing, _yielding():
-        bind_libraries(modules)
-        for module in modules:
-            importlib.import_module(module)
+    with _importing:
+        _give_back()  # who saw our interval and set it again later has taken it for the program's
+        if all(module in sys.modules for module in modules):
+            return
+        with _yielding():
+            bind_libraries(modules)
+            for module in modules:
+                importlib.import_module(module)
 
 
 @contextmanager
@@ -52,13 +55,15 @@ def _yielding() -> Iterator[None]:
     global _usual_switch_s
     _usual_switch_s = sys.getswitchinterval()
     sys.setswitchinterval(min(_usual_switch_s, _SWITCH_S))
-    ours = sys.getswitchinterval()
     try:
         yield
     finally:
-        if sys.getswitchinterval() == ours:
-            sys.setswitchinterval(_usual_switch_s)
-        _usual_switch_s = None
+        _give_back()
+
+
+def _give_back() -> None:
+    if _usual_switch_s is not None and math.isclose(sys.getswitchinterval(), _SWITCH_S):
+        sys.setswitchinterval(_usual_switch_s)
 
 
 def _before() -> None:
@@ -74,11 +79,9 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
-    global _importing, _held_by_fork, _usual_switch_s
+    global _importing, _held_by_fork
     _importing, _held_by_fork = threading.Lock(), False
-    if _usual_switch_s is not None:  # the thread that would set it again is not here
-        sys.setswitchinterval(_usual_switch_s)
-        _usual_switch_s = None
+    _give_back()  # the thread that would do it is not here
 
 
 os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

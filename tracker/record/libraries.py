@@ -16,7 +16,7 @@ from pathlib import Path
 
 # The extension modules of a package that bring its large libraries with them.
 _EXTENSIONS = {
-    "numpy": ("_core/_multiarray_umath.*.so",),
+    "numpy": ("_core/_multiarray_umath.*.so", "core/_multiarray_umath.*.so"),  # the second before version 2
     "pyarrow": ("lib.*.so", "_compute.*.so", "_parquet.*.so", "_*fs.*.so"),
 }
 
