@@ -15,8 +15,8 @@ WRITTEN = 1_700_000_000.0  # Unix seconds
 
 
 class DictDriver:
-    """Keys in a dict. ``disorder`` shuffles its listings; ``failures`` of them break behind ``fail_after`` keys;
-    ``etags``: listings tell the MD5 of each key.
+    """Keys in a dict. ``disorder`` shuffles its listings, ``by_folders`` sorts them as folders are sorted; ``failures``
+    of them break behind ``fail_after`` keys; ``etags``: listings tell the MD5 of each key.
     """
 
     tokens = False
@@ -28,7 +28,7 @@ class DictDriver:
         self.told = 0  # keys that listings have given
         self.put_keys: list[str] = []
         self.got_keys: list[str] = []
-        self.disorder = self.etags = False
+        self.disorder = self.etags = self.by_folders = False
         self.failures = self.fail_after = 0
 
     def get(self, key: str) -> bytes:
@@ -55,7 +55,9 @@ class DictDriver:
 
     def list(self, prefix: str, after: str) -> Iterator[Info]:
         self.listed.append(after)
-        found = sorted(key for key in self.keys if key.startswith(prefix) and key > after)
+        found = sorted(key for key in self.keys if key.startswith(prefix) and self._place(key) > self._place(after))
+        if self.by_folders:
+            found.sort(key=self._place)
         if self.disorder:
             random.Random(1).shuffle(found)
         for number, key in enumerate(found):
@@ -64,6 +66,10 @@ class DictDriver:
                 raise Transient("cut off")
             self.told += 1
             yield Info(key, len(self.keys[key]), WRITTEN, md5(self.keys[key]).hexdigest() if self.etags else "")
+
+    def _place(self, key: str) -> list[str]:
+        """By what keys are sorted."""
+        return key.split("/") if self.by_folders else [key]
 
     def folders(self, prefix: str, after: str) -> Iterator[str]:
         rests = (key[len(prefix) :] for key in self.keys if key.startswith(prefix))

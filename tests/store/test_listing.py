@@ -37,7 +37,7 @@ def test_pieces_follow_each_other(driver: DictDriver) -> None:
     listing = remote(driver).list("runs/")
 
     assert names(list(itertools.islice(listing, 30))) == KEYS[:30]
-    assert driver.told == 30
+    assert driver.told == 31
     assert names(list(listing)) == KEYS[30:]
     assert driver.listed == ["", KEYS[29], KEYS[59], KEYS[89]]
 
@@ -86,3 +86,13 @@ def test_names_that_are_no_keys_end_no_listing(driver: DictDriver) -> None:
     driver.keys |= dict.fromkeys((f"runs/0050//{number}" for number in range(70)), b"")
 
     assert names(list(remote(driver).list("runs/"))) == KEYS
+
+
+def test_a_server_that_sorts_by_folders(driver: DictDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a piece ends, nothing is left behind: between two runs keys and folders come in one order."""
+    names_of = [f"runs/{number:04}/data/{folder}/x" for number in range(40) for folder in ("a", "a-b", "c")]
+    driver.keys = dict.fromkeys(names_of, b"x")
+    driver.by_folders = True
+    for piece in range(1, 10):
+        monkeypatch.setattr(remote_module, "PIECE_KEYS", piece)
+        assert names(list(remote(driver).list("runs/"))) == sorted(names_of)

@@ -20,7 +20,7 @@ from tracker.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from tracker.store import s3
+from tracker.store import remote, s3
 from tracker.store.open import connect, open_store
 from tracker.store.remote import RemoteStore, Unsupported
 from tracker.store.retry import Transient
@@ -199,7 +199,9 @@ class TestAgainstAServer:
 
 @pytest.mark.s3
 @pytest.mark.parametrize("client", ["auto", "s3fs"])
-def test_keys_that_others_put_there_do_not_hide_ours(moto_server: Server, bucket: str, client: str) -> None:
+def test_keys_that_others_put_there_do_not_hide_ours(
+    moto_server: Server, bucket: str, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keys that no store has, with empty or dotted parts or marking folders, are left out of listings."""
     import s3fs
 
@@ -213,6 +215,10 @@ def test_keys_that_others_put_there_do_not_hide_ours(moto_server: Server, bucket
     assert [info.key for info in store.list()] == ["format.json", "runs/a/run.json"]
     assert [info.key for info in store.list("runs/")] == ["runs/a/run.json"]
     assert store.folders("runs/") == ["a"]
+    for piece in range(1, 6):  # also as the last of a piece
+        monkeypatch.setattr(remote, "PIECE_KEYS", piece)
+        assert [info.key for info in store.list()] == ["format.json", "runs/a/run.json"]
+        assert [info.key for info in store.list(after="runs//b")] == ["runs/a/run.json"]
 
 
 @pytest.mark.s3

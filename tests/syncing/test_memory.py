@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,8 @@ from tests.syncing.stores import contents
 from tracker.store import ids, keys
 from tracker.store import remote as remote_module
 from tracker.store.base import Info, Store
-from tracker.store.documents import EndDocument, Format, RunDocument, encode
+from tracker.store.documents import CodeFile, EndDocument, Format, RunDocument, Snapshot, encode
+from tracker.store.objects import put_object
 from tracker.store.open import open_store
 from tracker.syncing import needs, units
 from tracker.syncing.stores import sync
@@ -90,6 +92,56 @@ def test_memory_does_not_grow_with_the_store(is_there: bool) -> None:
         peaks.append(peak_of(remote(Endless(runs), "dict://source"), target, runs))
 
     assert peaks[1] - peaks[0] < 450 * 1000  # the names of the runs
+
+
+def test_a_target_with_many_keys_of_a_run_is_not_held(tmp_path: Path) -> None:
+    """Where a folder is brought to it, whose units do not show how many keys they have before they are looked at."""
+    source, target = open_store(tmp_path / "source"), DictDriver()
+    target.keys[keys.FORMAT] = _FORMAT
+    names = [log_run(source, Logged((It("epoch", 0),), "loss", number)) for number in range(20)]
+    sync(source, remote(target))
+    for name in names:
+        target.keys |= {f"{keys.RUNS}{name}/data/epoch/{number:05}.bin": b"" for number in range(200)}
+    there = units.There(remote(target), keys.RUNS)
+    held = []
+    for start in range(0, 20, 10):
+        window = [f"{keys.RUNS}{name}/" for name in sorted(names)[start : start + 10]]
+        there.look_for(window)
+        held.append(sum(map(len, there._listed.values())))
+        assert [len(there.of(prefix)) for prefix in window] == [203] * 10
+
+    assert 0 < max(held) < 1000 + 250
+    assert sync(source, remote(target), full=True).keys == 0
+
+
+@pytest.mark.parametrize("most", [10, 300_000])
+def test_needed_payloads_are_looked_for_with_few_requests(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each folder of the target is listed once, or not at all where memory should not hold what it has."""
+    monkeypatch.setattr(needs, "_MOST", most)
+    monkeypatch.setattr(needs, "_FEW", 1)
+    source, target = DictDriver(), DictDriver()
+    for driver in (source, target):
+        driver.keys[keys.FORMAT] = _FORMAT
+    store = remote(source, "dict://source")
+    for number in range(2000):
+        put_object(remote(target), b"theirs %d" % number)
+    target.listed, target.put_keys = [], []
+    for number in range(200):
+        shared = [b"shared", b"ours %d" % (number // 2), b"theirs %d" % number]
+        files = [
+            CodeFile(path=f"{n}.py", digest=put_object(store, data), size_bytes=9) for n, data in enumerate(shared)
+        ]
+        name = f"{number:064}"
+        document = Snapshot(snapshot=name, kind="files", created=0.0, size_bytes=9, files=tuple(files))
+        source.keys[keys.code_document(name)] = encode(document)
+
+    summary = sync(store, remote(target))
+
+    assert summary.counts == {"document": 200, "object": 101}
+    assert sum(key.startswith(keys.OBJECTS) for key in target.put_keys) == 101
+    assert len(target.listed) < (270 if most > 10 else 20)
+    empty = open_store(f"memory://{secrets.token_hex(8)}")
+    assert sync(store, empty, dry_run=True).counts == {"document": 200, "object": 301}
 
 
 def test_what_is_there_already_is_not_copied_again() -> None:

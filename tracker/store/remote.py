@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import itertools
+import math
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -163,7 +164,7 @@ class RemoteStore:
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[Info]:
         """Every key below a prefix, sorted; names that cannot be keys are left out.
 
-        At most ``PIECE_KEYS`` of them are held in memory where the server sorts, else all.
+        Where the server sorts, some ``PIECE_KEYS`` of them are held in memory, and never less than a run; else all.
         """
         check_prefix(prefix)
         what, more = f"listing {prefix or 'the store'}", True
@@ -173,14 +174,21 @@ class RemoteStore:
             after = found[-1].key if found else after
 
     def _piece(self, prefix: str, after: str) -> tuple[builtins.list[Info], bool]:
-        """The next keys, sorted, and whether there may be more of them behind these."""
+        """The next keys, sorted, and whether there may be more of them behind these.
+
+        A piece ends between two runs, folders of objects, or other names below the first folder: there are servers
+        that sort by folders and not by keys, and these come in one order everywhere.
+        """
         found: list[Info] = []
+        wanted = PIECE_KEYS if self._driver.resumes else math.inf
         for info in self._driver.list(prefix, after):
-            if info.key > after:
-                found.append(info)
-            # Not every server that speaks S3 sorts; one that has sorted so many keys does.
-            if len(found) == PIECE_KEYS and self._driver.resumes and _is_sorted(found):
-                return found, True
+            if info.key <= after:
+                continue  # the server begins where it likes
+            if len(found) >= wanted and _unit_of(info.key) != _unit_of(found[-1].key):
+                if _is_sorted(found):
+                    return found, True
+                wanted = math.inf  # not every server that speaks S3 sorts
+            found.append(info)
         return sorted(found, key=lambda info: info.key), False
 
     def folders(self, prefix: str = "", *, after: str = "") -> builtins.list[str]:
@@ -237,6 +245,10 @@ class RemoteStore:
     def _try(self, what: str, operation: Callable[[], Result]) -> Result:
         fix = "check the address, the network and the credentials with `hindsight doctor`"
         return persist(operation, self._effective, what=f"{what} in {self.address}", fix=fix)
+
+
+def _unit_of(key: str) -> list[str]:
+    return key.split("/", 2)[:2]
 
 
 def _is_sorted(infos: builtins.list[Info]) -> bool:

@@ -237,6 +237,10 @@ def _translated(key: str, settings: Settings) -> Iterator[None]:
         raise refusal(412, "", str(exc), key=key, where=settings.where) from exc
     except (BaseError, FileNotFoundError) as exc:
         raise _refused(exc, key, settings) from exc
+    except ValueError as exc:
+        if "Could not parse path" in str(exc):
+            raise _OddKey from exc
+        raise
 
 
 def _refused(exc: Exception, key: str, settings: Settings) -> Exception:

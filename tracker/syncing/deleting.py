@@ -115,6 +115,9 @@ class Deleting:
     def _prove(self, unit: Unit, results: list[str]) -> tuple[set[str], str | None]:
         """The objects of a run, and the first key that the target does not have as the source does."""
         read = self._read(unit.infos)
+        problem = next((info.key for info in unit.infos if info.key in self.summary.problems), None)
+        if problem is not None:
+            return set(), f"{problem} cannot be read"
         needs = {need.key for _, told in read for need in told.needs}
         objects = {key for key in needs if key.startswith(keys.OBJECTS)}
         unneeded = covered(info.key for info in unit.infos)

@@ -8,6 +8,7 @@ from itertools import groupby, islice
 from tracker.store import keys
 from tracker.store.base import Info, has
 from tracker.store.changes import note_changes
+from tracker.store.ids import is_id
 from tracker.store.kinds import Kind, Need
 from tracker.store.memory import MemoryStore
 from tracker.store.sealing import seal
@@ -54,12 +55,14 @@ class Engine:
         for number, window in enumerate(windows(self._changed_units(folder, only))):
             if folder == keys.RUNS and number < 2:
                 total = self.summary.runs + len(window) if number == 0 else self._count_runs(only)
-                self.carrier.tally.expect(runs=max(0, total - expected))
+                self.carrier.tally.expect(runs=total - expected)
                 expected = total
             there.look_for([unit.prefix for unit in window])
             for batch in _batches(window):
                 self._bring_batch(batch, there)
                 yield len(batch)
+        if folder == keys.RUNS:
+            self.carrier.tally.expect(runs=self.summary.runs - expected)
 
     def _changed_units(self, folder: str, only: Collection[str] | None) -> Iterator[Unit]:
         """What is not as it was when it was brought over, and wanted."""
@@ -75,7 +78,7 @@ class Engine:
                 yield unit
 
     def _count_runs(self, only: Collection[str] | None) -> int:
-        return len(set(only)) if only is not None else len(self.carrier.source.folders(keys.RUNS))
+        return sum(is_id(name) and (only is None or name in only) for name in self.carrier.source.folders(keys.RUNS))
 
     def _note_if_live(self, unit: Unit, before: UnitRecord) -> None:
         """A run may go on that has nothing new; one that showed no sign of life shows none without a change."""
@@ -128,7 +131,7 @@ class Engine:
 
     def _note_changes(self, works: list[Work]) -> None:
         """Before anything of these runs arrives, and after it, so that no index of the target hides it."""
-        runs = [work.unit for work in works if work.items or work.journals]
+        runs = [work.unit for work in works if work.items or work.journals or work.stale]
         if not self.carrier.dry:
             changed = [unit.id for unit in runs if unit.prefix.startswith(keys.RUNS)]
             note_changes(self.carrier.target, changed, each=self.carrier.each)

@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from tracker.errors import Corrupt, KeyNotFound
+from tracker.errors import BadKey, Corrupt, KeyNotFound
 from tracker.store import documents, keys
 from tracker.store.base import Info, Store
 from tracker.store.ids import is_id
 from tracker.store.keys import SegmentKey
 from tracker.store.kinds import Kind
 from tracker.store.leases import derive_status
-from tracker.syncing.catalogue import Item, sort_key
+from tracker.syncing.catalogue import Item, read_document, sort_key
 from tracker.syncing.journals import OpenJournal, covered, open_journals
 from tracker.syncing.record import UnitRecord, fingerprint
 from tracker.syncing.units import There, Unit
@@ -105,10 +105,9 @@ class Looking:
                 work.postponed.add(info.key)
             elif item.category != "journal" and info.key not in skipped and not self._is_done(item, work, theirs):
                 work.items.append(replace(item, is_new=info.key not in theirs and info.key not in work.before.seen))
-        for item in work.items:
-            lease = item.key.removesuffix("end.json") + "lease.json"
-            if item.key.endswith("/end.json") and (lease in theirs or lease in work.before.seen):
-                work.stale.append(lease)
+        ends = [info.key for info in work.unit.infos if info.key.endswith("/end.json")]
+        leases = [end.removesuffix("end.json") + "lease.json" for end in ends if end not in work.postponed]
+        work.stale += [lease for lease in leases if lease in theirs or lease in work.before.seen]
 
     def _is_done(self, item: Item, work: Work, theirs: dict[str, Info]) -> bool:
         """Whether the target has this already, or something that is as good."""
@@ -122,16 +121,19 @@ class Looking:
             return found.size_bytes >= item.info.size_bytes and found.size_bytes > 0
         if item.kind is None or found.size_bytes != item.info.size_bytes:
             return False
-        return item.kind.merge is None or self._is_same(item.info, found)
+        return item.kind.merge is None or self._is_same(item, found)
 
-    def _is_same(self, ours: Info, theirs: Info) -> bool:
-        """Whether both stores have the same bytes of a document; not read where the server tells."""
-        if ours.etag and ours.etag == theirs.etag:
+    def _is_same(self, item: Item, theirs: Info) -> bool:
+        """Whether both stores have the same bytes of a document; not read where the servers tell. A damaged one is not
+        as good as the same: it is to be told.
+        """
+        if item.info.etag and item.info.etag == theirs.etag:
             return True
-        with suppress(KeyNotFound):
-            data = self.source.get(ours.key)
+        with suppress(KeyNotFound, Corrupt, BadKey):
+            data = self.source.get(item.key)
+            read_document(data, item)
             is_told = theirs.etag == hashlib.md5(data, usedforsecurity=False).hexdigest()
-            return is_told or data == self.target.get(ours.key)
+            return is_told or data == self.target.get(item.key)
         return False
 
     def _needless_segments(self, work: Work, theirs: dict[str, Info]) -> set[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tracker.errors import BadKey, Corrupt, KeyNotFound
 from tracker.store import keys
-from tracker.store.base import Info, has
+from tracker.store.base import has
 from tracker.store.documents import Snapshot
 from tracker.store.kinds import Kind, Need
 from tracker.syncing.carrying import Carrier
@@ -19,6 +19,7 @@ from tracker.syncing.copying import bundle_needs
 _OBJECT = re.compile(r"objects/[0-9a-f]{2}/[0-9a-f]{64}")
 _CODE = re.compile(r"code/([^/]+)\.json")
 _FEW = 4  # objects of one folder that are asked for one by one
+_FOLDERS = 256  # of objects, which are alike, because hashes are
 _MOST = 300_000  # keys of the target that are kept in mind, some 40 MB
 
 
@@ -32,13 +33,14 @@ class Needs:
         self._knows_code = False
         self._folders: set[str] | None = None  # of objects in the target
         self._listed: set[str] = set()
+        self._lists = True  # folders of objects, as long as memory should hold what they have
 
     def bring(self, needs: Iterable[Need]) -> None:
         """Everything that is needed and that the source has is in the target when this returns."""
         wanted = list(needs)
         if wanted:
             self.carrier.hold()
-        if len(self._present) > _MOST:
+        if len(self._present) > _MOST and not self.carrier.dry:  # which would tell again what it has told
             self._forget()
         self._bring_snapshots({match[1] for need in wanted if (match := _CODE.fullmatch(need.key))})
         self._bring_objects(need for need in wanted if _OBJECT.fullmatch(need.key))
@@ -49,8 +51,9 @@ class Needs:
         self._knows_code = True
 
     def _forget(self) -> None:
-        """What is needed again is asked for again."""
-        self._present, self._listed, self._folders, self._knows_code = set(), set(), None, False
+        """What is needed again is asked for again, key by key: folders would have to be listed each time."""
+        self._present, self._listed, self._folders = set(), set(), None
+        self._knows_code = self._lists = False
 
     def lacks(self, needs: Iterable[Need]) -> str | None:
         """The first of these keys that neither store has, with the reason."""
@@ -90,17 +93,20 @@ class Needs:
             folder = key.split("/")[1]
             if folder in self._folders and folder not in self._listed:
                 groups[folder].append(key)
-        single = [key for group in groups.values() if len(group) < _FEW for key in group]
         whole = [folder for folder, group in groups.items() if len(group) >= _FEW]
+        for folders in (whole[:1], whole[1:]):  # the first shows how many keys there are
+            if self._lists and folders:
+                listed = self.carrier.each(self._list_folder, folders)
+                self._present.update(key for found in listed for key in found)
+                self._listed.update(folders)
+                self._lists = max(map(len, listed)) * _FOLDERS <= _MOST
+        single = [key for folder, group in groups.items() if folder not in self._listed for key in group]
         self._present.update(
             key for key, has in zip(single, self.carrier.each(self._in_target, single), strict=True) if has
         )
-        for infos in self.carrier.each(self._list_folder, whole):
-            self._present.update(info.key for info in infos)
-        self._listed.update(whole)
 
-    def _list_folder(self, folder: str) -> list[Info]:
-        return list(self.carrier.target.list(f"{keys.OBJECTS}{folder}/"))
+    def _list_folder(self, folder: str) -> list[str]:
+        return [info.key for info in self.carrier.target.list(f"{keys.OBJECTS}{folder}/")]
 
     def _in_target(self, key: str) -> bool:
         return has(self.carrier.target, key)

@@ -107,26 +107,27 @@ class There:
         self._target, self._folder = target, folder
         self._names: list[str] | None = None  # of all units of the target, sorted; for more than a few
         self._known: set[str] | None = None  # the units of this window that the target has
-        self._listed: dict[str, dict[str, Info]] | None = None
+        self._listed: dict[str, dict[str, Info]] = {}
         self._stream: Iterator[tuple[str, Iterator[Info]]] | None = None  # behind the window before
 
     def look_for(self, prefixes: Sequence[str]) -> None:
         """The next window: units in the order of their names, all behind those of the windows before."""
-        self._known = self._listed = None
+        self._known, self._listed = None, {}
         if len(prefixes) <= _FEW_UNITS:
             return
         if self._names is None:
-            self._names = [f"{self._folder}{name}/" for name in self._target.folders(self._folder)]
+            self._names = sorted(f"{self._folder}{name}/" for name in self._target.folders(self._folder))
         between = self._names[bisect_left(self._names, prefixes[0]) : bisect_right(self._names, prefixes[-1])]
         self._known = set(prefixes).intersection(between)
         is_remote = self._target.local_path(self._folder[:-1]) is None
         if is_remote and len(self._known) > max(_FEW_UNITS, len(between) / _UNITS_ON_A_PAGE):
-            self._listed = self._list(prefixes[0], prefixes[-1], self._known)
+            self._list(prefixes[0], prefixes[-1], self._known)
         else:
             self._stream = None
 
-    def _list(self, first: str, last: str, wanted: Collection[str]) -> dict[str, dict[str, Info]]:
-        found: dict[str, dict[str, Info]] = {}
+    def _list(self, first: str, last: str, wanted: Collection[str]) -> None:
+        """List these; those of which memory should not hold the keys are left to be asked for."""
+        size = 0
         if self._stream is None:
             self._stream = groupby(self._target.list(self._folder, after=first), key=lambda info: _prefix_of(info.key))
         for prefix, infos in self._stream:
@@ -134,15 +135,18 @@ class There:
                 self._stream = chain([(prefix, iter(list(infos)))], self._stream)
                 break
             if prefix in wanted:
-                found[prefix] = {info.key: info for info in infos}
-        return found
+                self._listed[prefix] = {info.key: info for info in infos}
+                size += len(self._listed[prefix])
+            if size >= WINDOW_KEYS:
+                self._stream = None
+                break
 
     def of(self, prefix: str) -> dict[str, Info]:
         """The keys of a unit."""
         if self._known is not None and prefix not in self._known:
             return {}
-        if self._listed is not None:
-            return self._listed.get(prefix, {})
+        if prefix in self._listed:
+            return self._listed[prefix]
         return {info.key: info for info in self._target.list(prefix)}
 
 
