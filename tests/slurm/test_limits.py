@@ -13,7 +13,8 @@ from tests.slurm.test_scripts import submit
 
 def test_the_time_limit_of_a_job_continues_the_run(slurm: Cluster, project: Project) -> None:
     """The signal that Slurm sends before the limit puts it into the queue again; nothing is done by the test."""
-    job = held_job(project, timeout_min=1, slurm_signal_delay_s=45)
+    # Slurm sends it up to a minute early, and a job that has not begun by then knows no signal yet.
+    job = held_job(project, timeout_min=2, slurm_signal_delay_s=20)
 
     ended(project, job, "preempted")
     project.release()
