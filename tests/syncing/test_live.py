@@ -7,15 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import tracker
 from tests.syncing.stores import contents, open_run, sound
+from tracker.record.shipping import Shipper
 from tracker.store import keys
-from tracker.store.base import Store
+from tracker.store.base import Info, Store
 from tracker.store.local import LocalStore
 from tracker.store.open import open_store
 from tracker.store.recovery import recover
@@ -142,6 +143,46 @@ def test_what_comes_back_changes_nothing(tmp_path: Path, target: Store) -> None:
 
     assert steps(source) == steps(target) == list(range(30))
     assert status(source) == "finished"
+
+
+class Sealing(LocalStore):
+    """A store whose run seals a journal in the middle of a listing: behind the place where its segment will stand."""
+
+    before_journals: list[Callable[[], object]]
+
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[Info]:
+        for info in super().list(prefix, after=after):
+            yield info
+            if info.key.endswith("/start.json") and self.before_journals:
+                self.before_journals.pop(0)()
+
+
+@pytest.mark.parametrize("listing", [0, 1, 2])
+def test_what_is_sealed_in_the_middle_of_a_listing_arrives(
+    listing: int, tmp_path: Path, target: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No later record comes without it."""
+    seal_full = Shipper.seal_full
+    monkeypatch.setattr(Shipper, "seal_full", lambda self, between=lambda: None: None)
+    source = Sealing(tmp_path / "source")
+    source.before_journals = []
+    with open_run(tmp_path / "source", journal_bytes=65_536) as run:
+        for step in tracker.loop("step", range(2000)):
+            tracker.log("loss", step)
+        first = journals(source)[0]
+        source.before_journals = [*[lambda: None] * listing, lambda: run.shipper._seal_next()]
+
+        sync(source, target)
+
+        left = bool(source.before_journals)  # only what vanishes leads to a third listing
+        source.before_journals = []
+        assert (first in journals(source)) == left == (listing == 2)
+        found = steps(target)
+        assert found == list(range(len(found)))
+        assert len(found) > 1900
+        monkeypatch.setattr(Shipper, "seal_full", seal_full)
+    sync(source, target)
+    assert steps(target) == list(range(2000))
 
 
 def test_beside_a_busy_writer_no_record_is_missed_or_doubled(

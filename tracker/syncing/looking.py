@@ -64,13 +64,26 @@ class Looking:
                 is_over=lambda attempt: not self._lives(unit.id, attempt),
                 on_damage=self._on_damage,
             )
-            unit = work.unit = Unit(unit.prefix, unit.state, list(self.source.list(unit.prefix)))
-            still = {info.key for info in unit.infos}
-            work.journals = {key: journal for key, journal in found.items() if key in still}
+            work.unit, still = self._listed_after(unit, found.keys())
+            work.journals = {key: found[key] for key in still}
         theirs = {} if work.before.seen else there.of(unit.prefix)
         self._judge(work)
         self._sort(work, theirs)
         return work
+
+    def _listed_after(self, unit: Unit, journals: Collection[str]) -> tuple[Unit, list[str]]:
+        """A unit listed again after these journals were read, and those of them that are there still.
+
+        A listing takes its time and tells segments before journals: what was sealed in the middle of it shows neither.
+        So it is repeated until no further journal vanishes; the segments of all that did so before are told then.
+        """
+        while True:
+            unit = Unit(unit.prefix, unit.state, list(self.source.list(unit.prefix)))
+            names = {info.key for info in unit.infos}
+            still = [key for key in journals if key in names]
+            if len(still) == len(journals):
+                return unit, still
+            journals = still
 
     def _judge(self, work: Work) -> None:
         """Whether the run goes on, and whether anything more can come from it without a new attempt or replay."""
