@@ -84,7 +84,7 @@ def test_rules_do_not_depend_on_the_order(rule, some) -> None:  # type: ignore[n
     """Whichever store asks, in whatever order stores meet, and however often: the same document."""
 
     @given(some, some, some)
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=150, deadline=None)
     def check(one, two, three) -> None:  # type: ignore[no-untyped-def]
         assert encode(rule(rule(one, two), two)) == encode(rule(one, two))
         assert encode(rule(one, two)) == encode(rule(two, one))
