@@ -52,6 +52,11 @@ def check(key: str) -> str:
     return key
 
 
+def folder_of(key: str) -> str:
+    """The folder that the first two parts of a key name: that of a run or a replay, or one of objects."""
+    return "/".join(key.split("/", 2)[:2]) + "/"
+
+
 def run_folder(run: str) -> str:
     """``runs/<run>/``"""
     if not is_id(run):

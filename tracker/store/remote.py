@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol, TypeVar, cast
 
 from tracker.errors import BadKey, KeyExists, KeyNotFound, Unavailable
 from tracker.store.base import Info, check_prefix, check_range
-from tracker.store.keys import check
+from tracker.store.keys import check, folder_of
 from tracker.store.ranges import TAIL_BYTES, RangeReader
 from tracker.store.retry import OPENING, RetryPolicy, persist
 
@@ -184,7 +184,7 @@ class RemoteStore:
         for info in self._driver.list(prefix, after):
             if info.key <= after:
                 continue  # the server begins where it likes
-            if len(found) >= wanted and _unit_of(info.key) != _unit_of(found[-1].key):
+            if len(found) >= wanted and folder_of(info.key) != folder_of(found[-1].key):
                 if _is_sorted(found):
                     return found, True
                 wanted = math.inf  # not every server that speaks S3 sorts
@@ -245,10 +245,6 @@ class RemoteStore:
     def _try(self, what: str, operation: Callable[[], Result]) -> Result:
         fix = "check the address, the network and the credentials with `hindsight doctor`"
         return persist(operation, self._effective, what=f"{what} in {self.address}", fix=fix)
-
-
-def _unit_of(key: str) -> list[str]:
-    return key.split("/", 2)[:2]
 
 
 def _is_sorted(infos: builtins.list[Info]) -> bool:

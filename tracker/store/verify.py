@@ -84,7 +84,7 @@ def _apart(store: Store, findings: list[Finding]) -> tuple[list[Finding], list[P
     removed = {keys.run_folder(run) for run in doubtful if _info(store, keys.removal_document(run)) is not None}
     if not removed:
         return findings, []
-    rest = {each.info.key for each in findings if "/".join(each.info.key.split("/")[:2]) + "/" in removed}
+    rest = {each.info.key for each in findings if keys.folder_of(each.info.key) in removed}
     detail = "left of a run that was removed: `hindsight gc` deletes it"
     problems = [
         Problem("orphaned", each.info.key, detail, each.info.size_bytes) for each in findings if each.info.key in rest

@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from tracker.store.base import Info, Store
 from tracker.store.ids import is_id
+from tracker.store.keys import folder_of
 from tracker.syncing.record import digest
 
 _FEW_UNITS = 50  # that are asked for one by one
@@ -129,7 +130,7 @@ class There:
         """List these; those of which memory should not hold the keys are left to be asked for."""
         size = 0
         if self._stream is None:
-            self._stream = groupby(self._target.list(self._folder, after=first), key=lambda info: _prefix_of(info.key))
+            self._stream = groupby(self._target.list(self._folder, after=first), key=lambda info: folder_of(info.key))
         for prefix, infos in self._stream:
             if prefix > last:  # belongs to the next window
                 self._stream = chain([(prefix, iter(list(infos)))], self._stream)
@@ -148,8 +149,3 @@ class There:
         if prefix in self._listed:
             return self._listed[prefix]
         return {info.key: info for info in self._target.list(prefix)}
-
-
-def _prefix_of(key: str) -> str:
-    """The folder of the unit that a key belongs to."""
-    return "/".join(key.split("/", 2)[:2]) + "/"
