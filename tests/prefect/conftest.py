@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.code.conftest import Repo
+from tests.decorators.conftest import store as store
 from tests.servers import free_port
 from tracker.read.catalog import RunView, scan
 from tracker.store.open import open_store
@@ -112,15 +113,6 @@ def _drain() -> None:
 
     for worker in (EventsWorker, APILogWorker):
         worker.drain_all(timeout=30)
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A store that tracked functions record into."""
-    url = str(tmp_path / "store")
-    monkeypatch.setenv("HINDSIGHT_STORE", url)
-    monkeypatch.setenv("HINDSIGHT_CAPTURE", "")
-    return url
 
 
 class Flows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import md5
 
 from tracker.errors import KeyExists, KeyNotFound
@@ -84,9 +84,7 @@ class DictDriver:
         return None
 
 
-def remote(driver: object, name: str = "dict://keys") -> RemoteStore:
+def remote(driver: DictDriver, name: str = "dict://keys") -> RemoteStore:
     """A store over a driver, as it is when it has been opened."""
-    connect: Callable[[], object] = lambda: driver  # noqa: E731
     policy = RetryPolicy(attempts=3, total_s=5.0, first_pause_s=0.0, longest_pause_s=0.0)
-    store = RemoteStore(name, connect, address=name, policy=policy)  # type: ignore[arg-type]
-    return store.settled(conditional_put=True)
+    return RemoteStore(name, lambda: driver, address=name, policy=policy).settled(conditional_put=True)
